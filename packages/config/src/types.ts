@@ -1,0 +1,96 @@
+/** The parsed configuration. Durations in milliseconds, sizes in bytes. Derived from the option table in `options.ts`. */
+import type { ClusterId } from '@drover/core';
+
+export interface ClusterConfig {
+  readonly name: ClusterId;
+  readonly host: string;
+  readonly port: number;
+  /** Databases whose tenants are captured; the first is the default one. */
+  readonly databases: readonly string[];
+  readonly sslmode: 'disable' | 'prefer' | 'require' | 'verify-full';
+  /** User and password with which `doctor` and `setup` connect (a superuser, or the owner of the tables with CREATEROLE and REPLICATION). */
+  readonly setupUser: string;
+  readonly setupPassword: string;
+}
+
+export interface Config {
+  /** The file it was read from, for messages; undefined when built in memory. */
+  readonly file: string | undefined;
+  readonly nats: {
+    readonly url: string;
+    readonly user: string | undefined;
+    readonly password: string | undefined;
+    readonly replicas: number;
+    readonly partitions: number;
+    readonly maxBytes: number;
+    readonly maxAgeMs: number;
+  };
+  readonly clusters: readonly ClusterConfig[];
+  readonly security: {
+    /** At least 32 characters. Role passwords and the context key are derived from it (`derive.ts`). */
+    readonly secret: string;
+  };
+  readonly tagging: {
+    readonly mode: 'column' | 'schema' | 'database';
+    readonly column: string;
+    /** `schema.table` -> column, where it differs from `column`. */
+    readonly overrides: Readonly<Record<string, string>>;
+    /** Reference tables, `schema.table`: they belong to `_shared`. */
+    readonly reference: readonly string[];
+    /** Tables that are not captured, `schema.table`. */
+    readonly exclude: readonly string[];
+    /** Schema mode: schemas of tenants are those whose name starts with this; the rest is the tenant's name. */
+    readonly schemaPrefix: string;
+    /** Database mode: likewise for databases. */
+    readonly databasePrefix: string;
+  };
+  readonly tiers: Readonly<Record<string, { readonly weight: number; readonly replicas: number }>>;
+  readonly cdc: {
+    /** A block is closed at this raw size. */
+    readonly blockBytes: number;
+    /** Or when its oldest change is this old and the bus is busy. */
+    readonly flushMs: number;
+    /** Bytes published but not yet acknowledged; at this bound the reader stops reading. */
+    readonly inFlightBytes: number;
+    readonly heartbeatMs: number;
+  };
+  readonly apply: {
+    /** Bytes of blocks merged into one target transaction. */
+    readonly batchBytes: number;
+    readonly lingerMs: number;
+  };
+  readonly failover: {
+    readonly auto: boolean;
+    /** A cluster is dead when signals have failed for this long. */
+    readonly graceMs: number;
+    readonly minSignals: number;
+    readonly minObservers: number;
+    readonly cooldownMs: number;
+    /** A planned switch-over gives up when closing or draining takes longer. */
+    readonly drainTimeoutMs: number;
+    readonly parallel: number;
+  };
+  readonly migration: { readonly chunkRows: number; readonly parallel: number };
+  readonly proxy: {
+    readonly host: string;
+    readonly port: number;
+    readonly tls: 'off' | 'allow' | 'require';
+    readonly certFile: string | undefined;
+    readonly keyFile: string | undefined;
+    /** Backend connections per cluster and database. */
+    readonly poolSize: number;
+    /** A statement waits at most this long for its tenant's primary. */
+    readonly holdMs: number;
+    readonly leaseMs: number;
+    readonly maxClients: number;
+  };
+  readonly control: { readonly host: string; readonly port: number };
+  readonly telemetry: {
+    readonly host: string;
+    /** First port of /metrics, /livez, /readyz; services add their own offset (`ports.ts`). 0: any free port. */
+    readonly port: number;
+    readonly topTenants: number;
+    readonly otlpUrl: string | undefined;
+    readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+  };
+}

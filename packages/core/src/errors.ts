@@ -1,0 +1,192 @@
+/**
+ * The error catalogue. What Drover throws is a {@link DroverError} with a stable code; the code decides how
+ * callers treat it (its disposition), what the operator is told, and where the reference page explains it.
+ */
+
+/** retry: try again; resync: position no longer usable; park: this tenant stops; fatal: stop the process. */
+export type Disposition = 'retry' | 'resync' | 'park' | 'fatal' | 'cancelled';
+
+interface CatalogueEntry {
+  readonly disposition: Disposition;
+  /** What it means and what the operator does. The reference page is generated from this text. */
+  readonly doc: string;
+}
+
+export const CATALOGUE = {
+  'config.invalid': {
+    disposition: 'fatal',
+    doc: 'drover.toml has one or more mistakes. Each is named with file, key and an example; mend them and start again.',
+  },
+  'config.invalid_name': {
+    disposition: 'fatal',
+    doc: 'A tenant or cluster name cannot be used. The hint gives the allowed form.',
+  },
+  'config.missing': {
+    disposition: 'fatal',
+    doc: 'No configuration was found. Run `drover init`, or name a file with --config.',
+  },
+  'pg.unreachable': {
+    disposition: 'retry',
+    doc: 'A PostgreSQL cluster does not answer. Drover keeps trying; check the server and the network.',
+  },
+  'pg.auth': {
+    disposition: 'fatal',
+    doc: 'PostgreSQL refused the role or password. Run `drover setup`, which creates the roles with the right passwords.',
+  },
+  'pg.version': {
+    disposition: 'fatal',
+    doc: 'The server is older than PostgreSQL 16. Upgrade it: origin filtering needs 16 or newer.',
+  },
+  'pg.not_set_up': {
+    disposition: 'fatal',
+    doc: 'The schema `drover`, a role or the publication is missing. Run `drover setup`.',
+  },
+  'pg.slot_missing': {
+    disposition: 'resync',
+    doc: 'The replication slot is gone (dropped by hand, or after a rebuild). What was written meanwhile may be lost: tenants of this source must be copied anew. Run `drover setup --resync`.',
+  },
+  'pg.slot_lost': {
+    disposition: 'resync',
+    doc: 'PostgreSQL invalidated the slot (wal_status lost). Tenants of this source must be copied anew.',
+  },
+  'pg.slot_active': {
+    disposition: 'retry',
+    doc: 'Another reader holds the slot. Drover waits until it lets go.',
+  },
+  'pg.identity_changed': {
+    disposition: 'resync',
+    doc: 'The system identifier or timeline differs from the one recorded: this is not the same cluster. Nothing is streamed until an operator decides.',
+  },
+  'bus.unreachable': {
+    disposition: 'retry',
+    doc: 'NATS does not answer. The slot keeps the WAL; reading resumes when NATS is back.',
+  },
+  'bus.version': { disposition: 'fatal', doc: 'nats-server is older than 2.10, or JetStream is off.' },
+  'bus.fenced': {
+    disposition: 'fatal',
+    doc: 'Another publisher has written to the stream (expected-last-sequence mismatch). This reader is stale and stops.',
+  },
+  'bus.full': {
+    disposition: 'retry',
+    doc: 'A stream has reached max_bytes or the server has no storage left. Publishing pauses, PostgreSQL keeps the WAL. Raise the limit or free space.',
+  },
+  'bus.truncated': {
+    disposition: 'resync',
+    doc: 'The stream no longer holds a position that is needed. The affected tenants must be copied anew.',
+  },
+  'bus.recreated': {
+    disposition: 'resync',
+    doc: 'The stream is not the one the position was taken from. The affected tenants must be copied anew.',
+  },
+  'block.corrupt': {
+    disposition: 'park',
+    doc: 'A block failed its checksum or is malformed. Its tenant stops; copy it anew with `drover tenant resync`.',
+  },
+  'block.version': {
+    disposition: 'park',
+    doc: 'A block was written by a newer Drover. Upgrade this process.',
+  },
+  'apply.conflict': {
+    disposition: 'park',
+    doc: 'A change violates a constraint of the replica. Mend the replica and `drover ledger retry`, or skip it on record.',
+  },
+  'apply.missing_row': {
+    disposition: 'park',
+    doc: 'An UPDATE or DELETE found no row on the replica: it was changed by other hands. `drover verify` names the keys.',
+  },
+  'apply.schema': {
+    disposition: 'park',
+    doc: 'The replica lacks a table or column, or a type differs. Mend the schema, then `drover ledger retry`.',
+  },
+  'apply.stale_epoch': {
+    disposition: 'park',
+    doc: 'A change was written under an epoch that has ended. It is kept in the ledger, not applied.',
+  },
+  'tenant.unknown': {
+    disposition: 'fatal',
+    doc: 'No such tenant. `drover tenant list` shows the known ones.',
+  },
+  'tenant.exists': { disposition: 'fatal', doc: 'A tenant of this name exists already.' },
+  'tenant.busy': {
+    disposition: 'retry',
+    doc: 'The tenant is being moved. Wait for it to end: `drover tenant show`.',
+  },
+  'tenant.no_replica': {
+    disposition: 'fatal',
+    doc: 'The target holds no live replica of the tenant. Add one and wait until it is live.',
+  },
+  'placement.conflict': {
+    disposition: 'retry',
+    doc: 'Somebody else changed the placement first (compare-and-set failed).',
+  },
+  'placement.stale_epoch': { disposition: 'fatal', doc: 'An act under an epoch that has ended was refused.' },
+  'failover.drain_timeout': {
+    disposition: 'retry',
+    doc: 'The switch-over gave up because a transaction stayed open or the replica did not catch up in time. The tenant goes on where it was.',
+  },
+  'failover.not_leader': { disposition: 'retry', doc: 'No failover controller holds the lease right now.' },
+  'copy.failed': {
+    disposition: 'retry',
+    doc: 'A tenant copy failed and will be resumed from its last chunk.',
+  },
+  'verify.failed': {
+    disposition: 'retry',
+    doc: 'Verification could not be completed (barrier did not arrive in time).',
+  },
+  'local.missing': {
+    disposition: 'fatal',
+    doc: 'A program needed on this machine was not found; the text says which and how to get it.',
+  },
+  'local.port_in_use': {
+    disposition: 'fatal',
+    doc: 'A port is taken by another process. Stop it or choose another with the named option.',
+  },
+  'local.failed': {
+    disposition: 'fatal',
+    doc: 'A local server did not start; the last lines of its log are shown.',
+  },
+  'rpc.invalid': { disposition: 'fatal', doc: 'A request is malformed; the text says which field.' },
+  'rpc.unavailable': { disposition: 'retry', doc: 'The control plane does not answer at the address given.' },
+  'internal.assertion': {
+    disposition: 'fatal',
+    doc: 'A bug: an invariant did not hold and the unit of work was stopped. Please report it.',
+  },
+  'internal.cancelled': { disposition: 'cancelled', doc: 'The work was cancelled by a shutdown.' },
+} as const satisfies Record<string, CatalogueEntry>;
+
+export type ErrorCode = keyof typeof CATALOGUE;
+
+export interface ErrorOptionsEx {
+  /** What to do about it, one sentence. */
+  readonly hint?: string;
+  /** The facts, for logs and for callers that decide. */
+  readonly facts?: Readonly<Record<string, unknown>>;
+  readonly cause?: unknown;
+}
+
+export class DroverError extends Error {
+  readonly code: ErrorCode;
+  readonly disposition: Disposition;
+  readonly hint: string | undefined;
+  readonly facts: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptionsEx = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'DroverError';
+    this.code = code;
+    this.disposition = CATALOGUE[code].disposition;
+    this.hint = options.hint;
+    this.facts = options.facts ?? {};
+  }
+}
+
+/** One line for a person: message, hint, and the causes below. */
+export function describeError(error: unknown): string {
+  if (error instanceof DroverError) {
+    const cause = error.cause === undefined ? '' : ` (${describeError(error.cause)})`;
+    return `${error.message}${cause}${error.hint === undefined ? '' : `; ${error.hint}`}`;
+  }
+  if (error instanceof AggregateError && error.errors.length > 0) return describeError(error.errors[0]);
+  if (error instanceof Error) return error.message === '' ? error.name : error.message;
+  return String(error);
+}

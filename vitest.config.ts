@@ -1,0 +1,36 @@
+import { defineConfig } from 'vitest/config';
+
+/** Suites by what they need: `unit` nothing, `servers` real PostgreSQL and NATS, `system` everything together. */
+export default defineConfig({
+  test: {
+    reporters: ['default'],
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['packages/**/*.test.ts', 'services/**/*.test.ts', 'test/architecture/**/*.test.ts'],
+          exclude: ['**/*.pg.test.ts', '**/*.nats.test.ts', '**/node_modules/**'],
+          testTimeout: 20_000,
+        },
+      },
+      {
+        test: {
+          name: 'servers',
+          include: ['packages/**/*.{pg,nats}.test.ts', 'services/**/*.{pg,nats}.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'system',
+          include: ['test/{e2e,chaos,isolation,compat}/**/*.test.ts'],
+          testTimeout: 600_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
