@@ -1,1 +1,5 @@
+export { BlockWriter } from './block-writer.ts';
+export { RAW_BYTES_MAX, RELATIONS_MAX, VERSION } from './format.ts';
+export { readHeader } from './header.ts';
 export * from './types.ts';
+export { type WalkOptions, walkBlock } from './walk-block.ts';

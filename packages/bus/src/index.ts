@@ -1,1 +1,10 @@
-export {};
+export * from './connect.ts';
+export * from './consume.ts';
+export * from './events.ts';
+export * from './kv.ts';
+export * from './lease.ts';
+export * from './names.ts';
+export * from './publisher.ts';
+export * from './resume.ts';
+export * from './rpc.ts';
+export * from './stream.ts';

@@ -53,9 +53,37 @@ export const CATALOGUE = {
     disposition: 'retry',
     doc: 'Another reader holds the slot. Drover waits until it lets go.',
   },
+  'pg.slot_foreign': {
+    disposition: 'fatal',
+    doc: 'A replication slot of the name Drover needs exists but is not a pgoutput slot of this database. Drover does not drop it; rename or remove it.',
+  },
+  'pg.slots_exhausted': {
+    disposition: 'fatal',
+    doc: 'All replication slots (or WAL senders, or origins) of the server are in use. Raise the named setting and restart PostgreSQL, or remove slots that nobody needs.',
+  },
+  'pg.publication_foreign': {
+    disposition: 'fatal',
+    doc: 'A publication named `drover` exists that Drover did not make (it publishes all tables or whole schemas). Rename it.',
+  },
+  'pg.schema_foreign': {
+    disposition: 'fatal',
+    doc: 'A schema named `drover` exists that does not belong to drover_admin.',
+  },
+  'pg.schema_newer': {
+    disposition: 'fatal',
+    doc: 'The schema `drover` was installed by a newer Drover. Upgrade this process.',
+  },
+  'pg.privilege': {
+    disposition: 'fatal',
+    doc: 'The setup user may not do what is needed. Run the statement named as a superuser, or set up with one.',
+  },
   'pg.identity_changed': {
     disposition: 'resync',
     doc: 'The system identifier or timeline differs from the one recorded: this is not the same cluster. Nothing is streamed until an operator decides.',
+  },
+  'pg.stream': {
+    disposition: 'retry',
+    doc: 'The replication stream failed: PostgreSQL reported an error while decoding, or the bytes broke the protocol. Drover opens it again; when it persists, the text names the cause.',
   },
   'bus.unreachable': {
     disposition: 'retry',

@@ -1,0 +1,22 @@
+/** Subject, stream and bucket names: a contract with everything that reads the bus. */
+import type { ClusterId } from '@drover/core';
+
+/** Token of heartbeats and of barriers for every tenant of a partition; no tenant's token starts with an underscore but `_shared`. */
+export const HEARTBEAT_TOKEN = '_heartbeat';
+
+export function streamName(cluster: ClusterId, partition: number): string {
+  return `DROVER_CDC_${cluster}_${partition}`;
+}
+
+/** `token` is a tenant's token (core's `tenantToken`) or {@link HEARTBEAT_TOKEN}. */
+export function subjectOf(cluster: ClusterId, partition: number, token: string): string {
+  return `drover.cdc.${cluster}.${partition}.${token}`;
+}
+
+/** The token of a subject of {@link subjectOf}. */
+export function parseSubject(subject: string): { cluster: string; partition: number; token: string } | undefined {
+  const [a, b, cluster, partition, token, more] = subject.split('.');
+  if (a !== 'drover' || b !== 'cdc' || cluster === undefined || partition === undefined) return undefined;
+  if (token === undefined || more !== undefined || !/^\d+$/.test(partition)) return undefined;
+  return { cluster, partition: Number(partition), token };
+}

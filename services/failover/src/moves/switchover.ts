@@ -1,0 +1,140 @@
+/**
+ * A planned switch-over, step by step. The placement says which step has begun; each step is safe to repeat, so a new leader
+ * goes on where the old one stopped. Before `open` it can be called off and the tenant goes on where it was; from `open` on it is
+ * carried through.
+ */
+import type { Catalog, Move, Placement } from '@drover/catalog';
+import { abortMove, advanceMove, finishMove } from '@drover/catalog';
+import type { ClusterId, Epoch, Lsn, TenantId } from '@drover/core';
+import { assert, describeError, DroverError, epoch, isCancelled, LSN_ZERO, formatLsn, must, parseLsn, partitionOf } from '@drover/core';
+import type { Logger } from '@drover/telemetry';
+import { type LiveProxies, quiesce } from './quiesce.ts';
+import { closeTenant, followTenant, openTenant, readRow, type StepContext, waitApplied } from './steps.ts';
+
+export interface MoveContext extends StepContext {
+  readonly catalog: Catalog;
+  readonly live: LiveProxies;
+  readonly drainTimeoutMs: number;
+  readonly log: Logger;
+  /** Called between steps; tests stop the leader here. */
+  readonly failpoint?: (step: string) => Promise<void>;
+}
+
+/** Runs or resumes the switch-over of `placement` to its end. Resolves with the placement as it stands afterwards. */
+export async function runSwitchover(context: MoveContext, placement: Placement): Promise<Placement> {
+  const move = must(placement.move, 'move of a moving placement');
+  const { tenant, database } = placement;
+  const started = performance.now();
+  const from = context.clusters.pool(move.from, database);
+  const to = context.clusters.pool(move.to, database);
+  let current = placement;
+  const at = async (name: string) => context.failpoint?.(`switchover.${name}`);
+  try {
+    if (current.move?.step === 'hold') {
+      await requireLiveReplica(context, placement, move);
+      const revision = must(await context.catalog.getPlacement(tenant), 'placement').revision;
+      await quiesce(context.bus, tenant, revision, {
+        live: context.live,
+        timeoutMs: context.drainTimeoutMs,
+        signal: context.signal,
+      });
+      await at('held');
+      current = await change(context, tenant, move, (p) => advanceMove(p, 'close'));
+    }
+    let barrier: Lsn = LSN_ZERO;
+    if (current.move?.step === 'close') {
+      barrier = await closeTenant(from, tenant, placement.epoch, context.drainTimeoutMs);
+      await at('closed');
+      current = await change(context, tenant, move, (p) => advanceMove(p, 'drain', formatLsn(barrier)));
+    } else if (current.move?.barrierLsn !== undefined) {
+      barrier = parseLsn(current.move.barrierLsn);
+    }
+    if (current.move?.step === 'drain') {
+      await waitApplied(context, to, tenant, barrier, context.drainTimeoutMs);
+      await at('drained');
+      current = await change(context, tenant, move, (p) => advanceMove(p, 'open'));
+    }
+  } catch (error) {
+    if (isCancelled(error) || context.signal.aborted) throw error;
+    return callOff(context, current, move, error);
+  }
+  assert(current.move?.step === 'open', 'a switch-over opens after it has drained', { tenant });
+  const returning = await openAtTarget(context, current, move);
+  await at('opened');
+  const holdMs = Math.round(performance.now() - started);
+  return change(context, tenant, move, (p) => finishMove(p, { holdMs, returning }));
+}
+
+/**
+ * From here the move is carried through: the others become replicas of the new primary, then it opens.
+ * Returns the clusters that could not be told (gone meanwhile): they must rejoin later.
+ */
+async function openAtTarget(context: MoveContext, placement: Placement, move: Move): Promise<ClusterId[]> {
+  const { tenant, database } = placement;
+  const partition = partitionOf(tenant, context.partitions);
+  const to = context.clusters.pool(move.to, database);
+  const row = await readRow(to, tenant);
+  assert(row !== undefined && row.epoch <= move.nextEpoch, 'the target must not be ahead of the move', { tenant });
+  const followers = [move.from, ...Object.keys(placement.replicas).filter((c) => c !== move.to && c !== move.from)];
+  const returning: ClusterId[] = [];
+  for (const cluster of followers as ClusterId[]) {
+    try {
+      const pool = context.clusters.pool(cluster, database);
+      await followTenant(pool, tenant, { epoch: move.nextEpoch, source: move.to, partition });
+    } catch (error) {
+      if (isCancelled(error)) throw error;
+      context.log.warn('a replica could not be told of the move', { tenant, cluster, error: describeError(error) });
+      returning.push(cluster);
+    }
+  }
+  await openTenant(to, tenant, move.nextEpoch);
+  return returning;
+}
+
+/** Nothing was opened at the target: the old primary goes on, under a new epoch if it had been closed. */
+async function callOff(context: MoveContext, placement: Placement, move: Move, error: unknown): Promise<Placement> {
+  const { tenant, database } = placement;
+  context.log.warn('switch-over called off', { tenant, from: move.from, to: move.to, error: describeError(error) });
+  const from = context.clusters.pool(move.from, database);
+  const row = await readRow(from, tenant);
+  let next: Epoch = placement.epoch;
+  if (row?.role === 'primary' && !(row.open && row.epoch === placement.epoch)) {
+    next = epoch(placement.epoch + 1);
+    for (const cluster of Object.keys(placement.replicas)) {
+      await context.clusters
+        .pool(cluster as ClusterId, database)
+        .query(`UPDATE drover.tenant SET epoch = $2, updated_at = now() WHERE tenant = $1 AND role = 'replica' AND source = $3 AND epoch < $2`, [
+          tenant,
+          next,
+          move.from,
+        ]);
+    }
+    await openTenant(from, tenant, next);
+  }
+  return change(context, tenant, move, (p) => abortMove(p, { error: describeError(error), epoch: next }));
+}
+
+async function requireLiveReplica(context: MoveContext, placement: Placement, move: Move): Promise<void> {
+  const row = await readRow(context.clusters.pool(move.to, placement.database), placement.tenant);
+  const state = placement.replicas[move.to]?.state;
+  if (state !== 'live' || row?.role !== 'replica' || (row.feed !== 'live' && row.feed !== 'catchup')) {
+    throw new DroverError('tenant.no_replica', `${move.to} holds no live replica of ${placement.tenant} (${row?.feed ?? state ?? 'none'})`, {
+      hint: `\`drover tenant show ${placement.tenant}\` says why`,
+    });
+  }
+}
+
+/** Compare-and-set of the placement, only while it is still in this very move. */
+export function change(
+  context: MoveContext,
+  tenant: TenantId,
+  move: Move,
+  fn: (placement: Placement) => Placement,
+): Promise<Placement> {
+  return context.catalog.changePlacement(tenant, (p) => {
+    if (p.move?.id !== move.id) {
+      throw new DroverError('placement.conflict', `the move ${move.id} of ${tenant} has ended elsewhere`);
+    }
+    return fn(p);
+  });
+}
