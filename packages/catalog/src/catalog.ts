@@ -1,0 +1,80 @@
+/** Tenants and placements in JetStream KV: compare-and-set writes, watched reads. */
+import { type Bus, Kv } from '@drover/bus';
+import { type Closeable, DroverError, type TenantId, tenantToken } from '@drover/core';
+import type { Placement } from './placement.ts';
+import { PlacementView } from './placement-view.ts';
+import type { Tenant } from './tenant.ts';
+
+export interface Catalog extends Closeable {
+  readonly tenants: Kv<Tenant>;
+  readonly placements: Kv<Placement>;
+  getTenant(tenant: TenantId): Promise<Tenant | null>;
+  getPlacement(tenant: TenantId): Promise<{ value: Placement; revision: number } | null>;
+  /** Compare-and-set loop. `fn` may throw to refuse and gives null to leave things as they are. @throws `tenant.unknown` */
+  changePlacement(tenant: TenantId, fn: (placement: Placement) => Placement | null): Promise<Placement>;
+  /** Registers a tenant and its placement. Repeating the very same call is success. @throws `tenant.exists` */
+  createTenant(tenant: Tenant, placement: Placement): Promise<void>;
+  listPlacements(): Promise<Placement[]>;
+  /** A live view; ends with the signal. */
+  watchPlacements(signal: AbortSignal): PlacementView;
+}
+
+const CAS_ATTEMPTS_MAX = 50;
+
+export async function openCatalog(bus: Bus, options: { replicas: number }): Promise<Catalog> {
+  const tenants = await Kv.open<Tenant>(bus, 'drover_tenants', options);
+  const placements = await Kv.open<Placement>(bus, 'drover_placements', { ...options, history: 16 });
+
+  const changePlacement: Catalog['changePlacement'] = async (tenant, fn) => {
+    for (let attempt = 1; ; attempt++) {
+      const found = await placements.get(tenantToken(tenant));
+      if (found === null) throw unknown(tenant);
+      const next = fn(found.value);
+      if (next === null) return found.value;
+      try {
+        await placements.update(tenantToken(tenant), next, found.revision);
+        return next;
+      } catch (error) {
+        const conflict = error instanceof DroverError && error.code === 'placement.conflict';
+        if (!conflict || attempt >= CAS_ATTEMPTS_MAX) throw error;
+      }
+    }
+  };
+
+  return {
+    tenants,
+    placements,
+    changePlacement,
+    getTenant: async (tenant) => (await tenants.get(tenantToken(tenant)))?.value ?? null,
+    getPlacement: (tenant) => placements.get(tenantToken(tenant)),
+    createTenant: async (tenant, placement) => {
+      const key = tenantToken(tenant.tenant);
+      try {
+        await tenants.create(key, tenant);
+      } catch (error) {
+        const found = await tenants.get(key);
+        if (found === null) throw error;
+        // The registry entry of an attempt that died before its placement was written is taken over.
+        if ((await placements.get(key)) !== null) {
+          throw new DroverError('tenant.exists', `a tenant named ${tenant.tenant} exists already`, { cause: error });
+        }
+        await tenants.update(key, tenant, found.revision);
+      }
+      await placements.create(key, placement);
+    },
+    listPlacements: async () => {
+      const out: Placement[] = [];
+      for (const key of await placements.keys()) {
+        const found = await placements.get(key);
+        if (found !== null) out.push(found.value);
+      }
+      return out;
+    },
+    watchPlacements: (signal) => new PlacementView(placements, signal),
+    close: async () => undefined,
+  };
+}
+
+function unknown(tenant: TenantId): DroverError {
+  return new DroverError('tenant.unknown', `there is no tenant ${tenant}`, { hint: '`drover tenant list` shows the known ones' });
+}

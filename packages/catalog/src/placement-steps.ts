@@ -1,0 +1,128 @@
+/**
+ * The transitions of a placement. Pure and total: each asserts its precondition and gives the next placement; who may call
+ * them when stands in docs/architecture.md. The epoch grows exactly when another cluster (or the same one anew) is opened.
+ */
+import { assert, type ClusterId, DroverError, type Epoch, epoch, must } from '@drover/core';
+import type { Move, Placement, PromoteStep, SwitchStep } from './placement.ts';
+
+const SWITCH: readonly SwitchStep[] = ['hold', 'close', 'drain', 'open'];
+const PROMOTE: readonly PromoteStep[] = ['fence', 'drain', 'open'];
+
+export interface BeginMove {
+  readonly id: string;
+  readonly to: ClusterId;
+  readonly reason: string;
+  readonly now?: Date;
+}
+
+/** @throws DroverError `tenant.busy` while it moves, `tenant.no_replica` without a live replica at `to`. */
+export function beginSwitchover(placement: Placement, request: BeginMove): Placement {
+  return begin(placement, request, 'switchover', 'hold');
+}
+
+/** As {@link beginSwitchover}, for a primary that is dead. */
+export function beginFailover(placement: Placement, request: BeginMove): Placement {
+  return begin(placement, request, 'failover', 'fence');
+}
+
+function begin(placement: Placement, request: BeginMove, kind: Move['kind'], step: Move['step']): Placement {
+  if (placement.state !== 'active') {
+    throw new DroverError('tenant.busy', `${placement.tenant} is being moved to ${placement.move?.to ?? 'another cluster'}`, {
+      hint: 'wait for it to end: `drover tenant show`',
+    });
+  }
+  if (request.to === placement.primary) {
+    throw new DroverError('tenant.no_replica', `${placement.tenant} is served by ${request.to} already`);
+  }
+  const replica = placement.replicas[request.to];
+  if (replica?.state !== 'live') {
+    throw new DroverError('tenant.no_replica', `${request.to} holds no live replica of ${placement.tenant} (${replica?.state ?? 'none'})`, {
+      hint: `add one with \`drover tenant replicate ${placement.tenant} --to ${request.to}\` and wait until it is live`,
+    });
+  }
+  const now = (request.now ?? new Date()).toISOString();
+  return {
+    ...placement,
+    state: 'moving',
+    move: {
+      id: request.id,
+      kind,
+      from: placement.primary,
+      to: request.to,
+      nextEpoch: epoch(placement.epoch + 1),
+      step,
+      startedAt: now,
+      reason: request.reason,
+    },
+    updatedAt: now,
+  };
+}
+
+/** To the next step of its kind, never back, never past one; `barrierLsn` comes with `drain` of a switch-over. */
+export function advanceMove(placement: Placement, step: Move['step'], barrierLsn?: string, now = new Date()): Placement {
+  const move = must(placement.move, 'move of a moving placement');
+  const order: readonly Move['step'][] = move.kind === 'switchover' ? SWITCH : PROMOTE;
+  const from = order.indexOf(move.step);
+  assert(order[from + 1] === step, 'a move goes from step to step', { from: move.step, to: step, kind: move.kind });
+  assert(move.kind !== 'switchover' || step !== 'drain' || barrierLsn !== undefined, 'a drain needs its barrier');
+  return {
+    ...placement,
+    move: { ...move, step, ...(barrierLsn === undefined ? {} : { barrierLsn }) },
+    updatedAt: now.toISOString(),
+  };
+}
+
+/** A planned move whose old primary died before it was closed. */
+export function convertToFailover(placement: Placement, reason: string, now = new Date()): Placement {
+  const move = must(placement.move, 'move of a moving placement');
+  assert(move.kind === 'switchover' && (move.step === 'hold' || move.step === 'close'), 'only before the close', { step: move.step });
+  const { barrierLsn: _, ...rest } = move;
+  return { ...placement, move: { ...rest, kind: 'failover', step: 'fence', reason }, updatedAt: now.toISOString() };
+}
+
+/** `to` serves under the next epoch; the old primary is a replica, or must rejoin first when it is among `returning`. */
+export function finishMove(
+  placement: Placement,
+  outcome: { readonly holdMs: number; readonly returning: readonly ClusterId[]; readonly now?: Date },
+): Placement {
+  const move = must(placement.move, 'move of a moving placement');
+  assert(move.step === 'open', 'a move ends after it has opened the target', { step: move.step });
+  const now = (outcome.now ?? new Date()).toISOString();
+  const replicas: Record<string, Placement['replicas'][string]> = { ...placement.replicas, [move.from]: { state: 'live', since: now } };
+  delete replicas[move.to];
+  for (const cluster of outcome.returning) replicas[cluster] = { state: 'returning', since: now };
+  const { move: _, ...rest } = placement;
+  return {
+    ...rest,
+    state: 'active',
+    epoch: move.nextEpoch,
+    primary: move.to,
+    replicas,
+    lastMove: ended(move, now, { outcome: 'done', holdMs: outcome.holdMs }),
+    updatedAt: now,
+  };
+}
+
+/** The tenant goes on where it was; `epoch` is one higher when it had been closed and was opened anew. */
+export function abortMove(placement: Placement, outcome: { readonly error: string; readonly epoch: Epoch; readonly now?: Date }): Placement {
+  const move = must(placement.move, 'move of a moving placement');
+  assert(move.step !== 'open', 'an opened move is carried through');
+  assert(outcome.epoch === placement.epoch || outcome.epoch === placement.epoch + 1, 'an abort raises the epoch by one at most');
+  const now = (outcome.now ?? new Date()).toISOString();
+  const { move: _, ...rest } = placement;
+  return {
+    ...rest,
+    state: 'active',
+    epoch: outcome.epoch,
+    lastMove: ended(move, now, { outcome: 'aborted', error: outcome.error }),
+    updatedAt: now,
+  };
+}
+
+function ended(
+  move: Move,
+  endedAt: string,
+  rest: { outcome: 'done'; holdMs: number } | { outcome: 'aborted'; error: string },
+): NonNullable<Placement['lastMove']> {
+  return { id: move.id, kind: move.kind, from: move.from, to: move.to, endedAt, ...rest };
+}
