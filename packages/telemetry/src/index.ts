@@ -1,1 +1,4 @@
-export {};
+export * from './logger.ts';
+export * from './metrics.ts';
+export * from './telemetry.ts';
+export * from './tracing.ts';
