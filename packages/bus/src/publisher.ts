@@ -32,7 +32,7 @@ export interface Publisher extends Closeable {
   readonly created: string;
   state(): PublisherState;
   /**
-   * Resolves when all messages, and all of earlier groups, are acknowledged. May be called again before that. A full or absent bus
+   * A group with the safe LSN of the one before continues it. Resolves when all messages, and all of earlier groups, are acknowledged. May be called again before that. A full or absent bus
    * is waited out. Rejects `bus.fenced` when another publisher wrote, `internal.cancelled` on close.
    */
   publishGroup(messages: readonly OutMessage[], safeLsn: Lsn): Promise<void>;
@@ -77,6 +77,8 @@ class StreamPublisher implements Publisher {
   readonly #stop = new AbortController();
   /** Sequence of the newest item handed in. */
   #assigned: number;
+  /** The flush group at hand. */
+  #group: { firstSeq: number; safeLsn: Lsn } | undefined;
   /** Everything up to here is in the stream. */
   #acked: number;
   /** Items beyond #acked, oldest first; those before #sent are under way. */
@@ -102,6 +104,7 @@ class StreamPublisher implements Publisher {
     this.#partition = options.partition;
     this.created = created;
     this.resume = resume;
+    if (resume !== null) this.#group = { firstSeq: resume.firstSeq, safeLsn: resume.safeLsn };
     this.#assigned = lastSeq;
     this.#acked = lastSeq;
   }
@@ -113,7 +116,9 @@ class StreamPublisher implements Publisher {
   publishGroup(messages: readonly OutMessage[], safeLsn: Lsn): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (messages.length === 0) return Promise.resolve();
-    const group = formatGroup(this.#assigned + 1, safeLsn);
+    // As long as the safe LSN stays, so does the group: whoever resumes then sees all marks above that LSN.
+    if (this.#group?.safeLsn !== safeLsn) this.#group = { firstSeq: this.#assigned + 1, safeLsn };
+    const group = formatGroup(this.#group.firstSeq, safeLsn);
     const room = this.#bus.maxPayload - HEADER_BYTES_MAX;
     for (const message of messages) {
       const count = Math.max(1, Math.ceil(message.block.length / room));

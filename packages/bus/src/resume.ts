@@ -15,6 +15,8 @@ export interface TenantMark {
 }
 
 export interface ResumeMarks {
+  /** First sequence of the last flush group. */
+  readonly firstSeq: number;
   readonly safeLsn: Lsn;
   readonly systemId: string;
   readonly generation: number;
@@ -44,5 +46,5 @@ export async function readResumeMarks(
     if (token === undefined || mark === undefined) continue;
     if (chunk === undefined || chunk.index === chunk.count - 1) perTenant.set(token, mark);
   }
-  return { safeLsn: group.safeLsn, ...source, perTenant };
+  return { firstSeq: group.firstSeq, safeLsn: group.safeLsn, ...source, perTenant };
 }

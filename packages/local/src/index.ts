@@ -1,1 +1,10 @@
-export {};
+export { type FetchedPackages, type FetchOptions, fetchDebianPackages } from './debian-packages.ts';
+export { findNatsServer, type NatsBinary } from './nats-binary.ts';
+export { attachNats, type LocalNats, type NatsOptions, startNats } from './nats-server.ts';
+export { cacheDir, defaultDataDir } from './paths.ts';
+export { findPostgres, type PgBinaries, type PgMajor } from './pg-binaries.ts';
+export { attachPostgres, type LocalPostgres, type PostgresOptions, startPostgres } from './pg-server.ts';
+export type { PgSettings } from './pg-settings.ts';
+export { freePort, portInUse } from './port.ts';
+export { findTool, type Tool, type ToolName } from './tools.ts';
+export type { LocalServer, Notice, ServerExit, StopMode } from './types.ts';

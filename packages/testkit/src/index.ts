@@ -1,1 +1,15 @@
-export {};
+export { compareTables, expectSameTables, type TableDifference, type Where } from './compare-tables.ts';
+export type { Fault } from './fault-pipe.ts';
+export { type Direction, FaultProxy } from './fault-proxy.ts';
+export { type TestNats, type TestNatsOptions, testNats } from './test-nats.ts';
+export {
+  ownPostgres,
+  TEST_SECRET,
+  type TestConnection,
+  type TestPostgres,
+  type TestPostgresOptions,
+  testPassword,
+  testPostgres,
+  unique,
+} from './test-postgres.ts';
+export { testFolder, watchProcess } from './watchdog.ts';

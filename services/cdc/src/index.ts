@@ -1,1 +1,1 @@
-export {};
+export { type CdcOptions, run } from './main.ts';

@@ -1,0 +1,164 @@
+/**
+ * Parses one pgoutput message (manual, 54.9, protocol versions 1 to 4 with streaming and two-phase off) and hands it to a
+ * visitor as offsets. Guarantees: no object per row, no read beyond `end`, and a DroverError `pg.stream` for whatever it does
+ * not know. Tuples of inserts and deletes reach to the message's end and are not walked here; whoever reads a column
+ * checks it (tuple.ts).
+ */
+import { DroverError } from '@drover/core';
+import { cstringEnd, malformed, need, readI64, readLsn } from './bytes.ts';
+import { tupleEnd } from './tuple.ts';
+import type { OldKind, PgoutputVisitor, Relation, RelationColumn } from './types.ts';
+
+const NEW = 0x4e; // N
+const KEY = 0x4b; // K
+const OLD = 0x4f; // O
+
+export function parsePgoutput(bytes: Buffer, start: number, end: number, visitor: PgoutputVisitor): void {
+  need(start, 1, end);
+  const at = start + 1;
+  switch (bytes[start]) {
+    case 0x49: // I: Int32 relation, 'N', tuple
+      need(at, 5, end);
+      if (bytes[at + 4] !== NEW) throw malformed('an insert without a new row');
+      visitor.insert(bytes.readUInt32BE(at), at + 5, end, bytes);
+      return;
+    case 0x55: // U
+      parseUpdate(bytes, at, end, visitor);
+      return;
+    case 0x44: // D: Int32 relation, 'K' or 'O', tuple
+      need(at, 5, end);
+      visitor.delete(bytes.readUInt32BE(at), oldKind(bytes[at + 4]), at + 5, end, bytes);
+      return;
+    case 0x42: // B: Int64 final LSN, Int64 commit time, Int32 xid
+      need(at, 20, end);
+      visitor.begin(readLsn(bytes, at), readI64(bytes, at + 8), bytes.readUInt32BE(at + 16));
+      return;
+    case 0x43: // C: Int8 flags, Int64 commit LSN, Int64 end LSN, Int64 commit time
+      need(at, 25, end);
+      visitor.commit(readLsn(bytes, at + 1), readLsn(bytes, at + 9), readI64(bytes, at + 17));
+      return;
+    case 0x52: // R
+      parseRelation(bytes, at, end, visitor);
+      return;
+    case 0x4d: // M
+      parseMessage(bytes, at, end, visitor);
+      return;
+    case 0x54: // T
+      parseTruncate(bytes, at, end, visitor);
+      return;
+    case 0x59: // Y
+      parseType(bytes, at, end, visitor);
+      return;
+    case 0x4f: // O: Int64 commit LSN on the origin, String name
+      need(at, 8, end);
+      visitor.origin(bytes.toString('utf8', at + 8, cstringEnd(bytes, at + 8, end)));
+      return;
+    default:
+      throw unknownMessage(bytes[start]);
+  }
+}
+
+/** Int32 relation, then either 'N' and the new row, or 'K' / 'O', the old one, 'N' and the new one. */
+function parseUpdate(bytes: Buffer, at: number, end: number, visitor: PgoutputVisitor): void {
+  need(at, 5, end);
+  const oid = bytes.readUInt32BE(at);
+  const first = bytes[at + 4];
+  if (first === NEW) {
+    visitor.update(oid, null, 0, 0, at + 5, end, bytes);
+    return;
+  }
+  const kind = oldKind(first);
+  const oldEnd = tupleEnd(bytes, at + 5, end);
+  need(oldEnd, 1, end);
+  if (bytes[oldEnd] !== NEW) throw malformed('an update without a new row');
+  visitor.update(oid, kind, at + 5, oldEnd, oldEnd + 1, end, bytes);
+}
+
+function oldKind(byte: number | undefined): OldKind {
+  if (byte === KEY) return 'K';
+  if (byte === OLD) return 'O';
+  throw malformed(`an old row of kind ${byte}`);
+}
+
+/** Int32 OID, String schema (empty: pg_catalog), String name, Int8 identity, Int16 columns, then each column. */
+function parseRelation(bytes: Buffer, start: number, end: number, visitor: PgoutputVisitor): void {
+  need(start, 4, end);
+  const oid = bytes.readUInt32BE(start);
+  const schemaEnd = cstringEnd(bytes, start + 4, end);
+  const nameEnd = cstringEnd(bytes, schemaEnd + 1, end);
+  need(nameEnd + 1, 3, end);
+  const identity = String.fromCharCode(bytes.readUInt8(nameEnd + 1));
+  if (identity !== 'd' && identity !== 'n' && identity !== 'f' && identity !== 'i') {
+    throw malformed(`replica identity ${identity}`);
+  }
+  const columns: RelationColumn[] = [];
+  let at = nameEnd + 4;
+  for (let left = bytes.readUInt16BE(nameEnd + 2); left > 0; left--) {
+    need(at, 1, end);
+    const columnEnd = cstringEnd(bytes, at + 1, end);
+    need(columnEnd + 1, 8, end);
+    columns.push({
+      name: bytes.toString('utf8', at + 1, columnEnd),
+      typeOid: bytes.readUInt32BE(columnEnd + 1),
+      typmod: bytes.readInt32BE(columnEnd + 5),
+      key: (bytes.readUInt8(at) & 1) === 1,
+    });
+    at = columnEnd + 9;
+  }
+  const relation: Relation = {
+    oid,
+    schema: schemaName(bytes, start + 4, schemaEnd),
+    name: bytes.toString('utf8', schemaEnd + 1, nameEnd),
+    identity,
+    columns,
+  };
+  visitor.relation(oid, relation);
+}
+
+/** Int8 flags (1: transactional), Int64 LSN, String prefix, Int32 length, content. */
+function parseMessage(bytes: Buffer, at: number, end: number, visitor: PgoutputVisitor): void {
+  need(at, 9, end);
+  const prefixEnd = cstringEnd(bytes, at + 9, end);
+  need(prefixEnd + 1, 4, end);
+  const content = prefixEnd + 5;
+  const length = bytes.readUInt32BE(prefixEnd + 1);
+  need(content, length, end);
+  const prefix = bytes.toString('utf8', at + 9, prefixEnd);
+  const transactional = (bytes.readUInt8(at) & 1) === 1;
+  visitor.message(transactional, readLsn(bytes, at + 1), prefix, content, content + length, bytes);
+}
+
+/** Int32 count, Int8 flags, Int32 OID each. */
+function parseTruncate(bytes: Buffer, at: number, end: number, visitor: PgoutputVisitor): void {
+  need(at, 5, end);
+  const count = bytes.readUInt32BE(at);
+  need(at + 5, count * 4, end);
+  const oids: number[] = [];
+  for (let i = 0; i < count; i++) oids.push(bytes.readUInt32BE(at + 5 + i * 4));
+  visitor.truncate(oids, bytes.readUInt8(at + 4));
+}
+
+/** Int32 OID, String schema, String name. */
+function parseType(bytes: Buffer, at: number, end: number, visitor: PgoutputVisitor): void {
+  need(at, 4, end);
+  const schemaEnd = cstringEnd(bytes, at + 4, end);
+  const nameEnd = cstringEnd(bytes, schemaEnd + 1, end);
+  const name = bytes.toString('utf8', schemaEnd + 1, nameEnd);
+  visitor.type(bytes.readUInt32BE(at), schemaName(bytes, at + 4, schemaEnd), name);
+}
+
+function schemaName(bytes: Buffer, start: number, end: number): string {
+  return start === end ? 'pg_catalog' : bytes.toString('utf8', start, end);
+}
+
+/** Streamed and prepared transactions must have been asked for; a slot created with two_phase sends them unasked. */
+function unknownMessage(byte: number | undefined): DroverError {
+  const kind = byte === undefined ? '' : String.fromCharCode(byte);
+  if ('SEcA'.includes(kind)) return malformed(`"${kind}" (streamed transaction), which was not asked for`);
+  if ('bPKrp'.includes(kind)) {
+    return new DroverError('pg.not_set_up', `the slot sends prepared transactions (message "${kind}")`, {
+      hint: 'the slot was created with two_phase; drop it and run `drover setup`',
+    });
+  }
+  return malformed(`unknown kind ${byte}`);
+}

@@ -1,0 +1,36 @@
+/**
+ * How long to leave the socket alone between rounds of reads. The walsender sends every message on its own; a reader
+ * that takes each at once is woken as often, which doubles the CPU of both sides. Under load, rounds are therefore spaced 1
+ * to 3 ms apart so that the kernel collects; at low load nothing is delayed. Pure but for its running average.
+ */
+
+export interface Round {
+  /** When its first read came, and when its last was dealt with; ms of one monotonic clock. */
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly messages: number;
+  /** A read filled its chunk: more was waiting. */
+  readonly full: boolean;
+}
+
+/** The average forgets with this time constant. */
+const MEMORY_MS = 20;
+/** Messages per ms from which rounds are spaced by 1, 2, 3 ms. */
+const STEPS = [12, 60, 200] as const;
+
+export class ReadPacer {
+  #rate = 0;
+  #lastStartMs = Number.NEGATIVE_INFINITY;
+
+  /** Whole ms to wait before reading again, 0 to 3. */
+  next(round: Round): number {
+    const elapsedMs = Math.max(0.01, round.startMs - this.#lastStartMs);
+    this.#lastStartMs = round.startMs;
+    const weight = 1 - Math.exp(-elapsedMs / MEMORY_MS);
+    this.#rate += (round.messages / elapsedMs - this.#rate) * weight;
+    let spacingMs = round.full ? 1 : 0;
+    for (let i = 0; i < STEPS.length; i++) if (this.#rate >= (STEPS[i] ?? 0)) spacingMs = i + 1;
+    // Time spent on the round was already time for the kernel to collect.
+    return Math.max(0, Math.ceil(spacingMs - (round.endMs - round.startMs) - 0.5));
+  }
+}

@@ -1,0 +1,21 @@
+/** drover.stream_position: the newest message of each (source, partition) stream that this replica has dealt with. */
+export const STREAM_POSITION_TABLE = `
+CREATE TABLE IF NOT EXISTS drover.stream_position (
+  source         text NOT NULL,
+  partition      integer NOT NULL CHECK (partition >= 0),
+  stream_created text NOT NULL,
+  stream_seq     bigint NOT NULL,
+  commit_time    timestamptz,
+  updated_at     timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (source, partition)
+) WITH (fillfactor = 50)`;
+
+export interface StreamPositionRow {
+  readonly source: string;
+  readonly partition: number;
+  /** ISO time of the stream's creation: its identity. Sequences of another stream mean nothing. */
+  readonly streamCreated: string;
+  readonly streamSeq: number;
+  /** Source commit time of the newest change or heartbeat. */
+  readonly commitTime: Date | null;
+}

@@ -1,0 +1,79 @@
+/**
+ * All tests: makes sure of nats-server, then runs vitest's projects in the order of what they need, cheapest first,
+ * and closes with the counts of all. Arguments go to vitest: `npm test -- packages/block`, `npm test -- --project unit`.
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Steps } from './lib/steps.mjs';
+import { addUp, closingLine } from './lib/test-counts.mjs';
+
+const PROJECTS = ['unit', 'servers', 'system'];
+/** What tests started is ended by watchdogs of their own, which need a moment when a run was cut short. */
+const CLEAN_UP_MS = 10_000;
+
+process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
+const args = process.argv.slice(2);
+const steps = new Steps();
+const folder = mkdtempSync(join(tmpdir(), 'drover-run-'));
+let code = 1;
+try {
+  code = await main();
+} catch (error) {
+  console.error(`drover: ${error instanceof Error ? error.message : error}${error?.hint ? `; ${error.hint}` : ''}`);
+} finally {
+  await watchdogsGone();
+  rmSync(folder, { recursive: true, force: true });
+}
+process.exit(code);
+
+async function main() {
+  const ownChoice = args.some((arg) => arg === '--project' || arg.startsWith('--project='));
+  const only = ownChoice && /^(--project[= ])?unit$/.test(args.join(' '));
+  if (!only) {
+    const { findNatsServer } = await import('../packages/local/src/nats-binary.ts');
+    await findNatsServer((line) => console.error(`drover: ${line}`));
+  }
+  const reports = [];
+  let failed = 0;
+  for (const project of ownChoice ? [null] : PROJECTS) {
+    const report = join(folder, `${project ?? 'own'}.json`);
+    const result = await steps.run(process.execPath, [
+      'node_modules/vitest/vitest.mjs',
+      'run',
+      ...(project === null ? [] : ['--project', project]),
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${report}`,
+      ...(args.length > 0 || project === 'system' ? ['--passWithNoTests'] : []),
+      ...args,
+    ], { env: { ...process.env, DROVER_TEST_RUN_DIR: folder } });
+    if (steps.stopped !== null) return steps.exitCode;
+    if (result !== 0) failed ||= result;
+    reports.push(readReport(report));
+  }
+  const counts = addUp(reports);
+  if (failed === 0 && counts.passed === 0) {
+    console.error('drover: no test matched');
+    failed = 1;
+  }
+  console.log(closingLine(counts));
+  return failed;
+}
+
+/** null when vitest did not get as far as writing one. */
+function readReport(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return null;
+  }
+}
+
+async function watchdogsGone() {
+  const deadline = performance.now() + CLEAN_UP_MS;
+  while (performance.now() < deadline && readdirSync(folder).some((name) => name.startsWith('watchdog-'))) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}

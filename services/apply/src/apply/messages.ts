@@ -1,0 +1,49 @@
+/** Logical messages inside blocks (docs/architecture.md, "Logical messages"). What does not parse is no message of ours. */
+import type { BlockMessage } from '../changes/decoded-block.ts';
+
+export type ControlMessage =
+  | {
+      readonly kind: 'barrier';
+      readonly tenant: string;
+      readonly id: string;
+      readonly pauseFor: { readonly target: string; readonly ms: number } | undefined;
+    }
+  | { readonly kind: 'epoch'; readonly tenant: string; readonly epoch: number }
+  /** Unix milliseconds by the source's clock. */
+  | { readonly kind: 'heartbeat'; readonly at: number };
+
+/** A pause is bounded whatever the message says: a lost migration must not hold a replica back for hours. */
+const PAUSE_MS_MAX = 600_000;
+
+export function parseMessage(message: BlockMessage): ControlMessage | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(message.content);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  const get = (name: string, of: object = value as object): unknown => Reflect.get(of, name);
+  switch (message.prefix) {
+    case 'drover.barrier': {
+      const [tenant, id, pause] = [get('tenant'), get('id'), get('pauseFor')];
+      if (typeof tenant !== 'string' || typeof id !== 'string') return undefined;
+      const [target, ms] =
+        typeof pause === 'object' && pause !== null ? [get('target', pause), Number(get('ms', pause))] : [undefined, 0];
+      const pauseFor =
+        typeof target === 'string' && ms > 0 ? { target, ms: Math.min(ms, PAUSE_MS_MAX) } : undefined;
+      return { kind: 'barrier', tenant, id, pauseFor };
+    }
+    case 'drover.epoch': {
+      const tenant = get('tenant');
+      const epoch = Number(get('epoch'));
+      return typeof tenant === 'string' && Number.isSafeInteger(epoch) ? { kind: 'epoch', tenant, epoch } : undefined;
+    }
+    case 'drover.heartbeat': {
+      const at = Number(get('at'));
+      return Number.isFinite(at) ? { kind: 'heartbeat', at } : undefined;
+    }
+    default:
+      return undefined;
+  }
+}

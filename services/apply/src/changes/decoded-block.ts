@@ -1,0 +1,171 @@
+/**
+ * A block read into flat arrays: where each change's tuples stand in the block's bytes, and which source transaction
+ * they belong to. The body is copied once as a whole, no object is made per row.
+ */
+import { type BlockHeader, type BlockVisitor, type Relation, walkBlock } from '@drover/block';
+import type { Lsn } from '@drover/core';
+
+export const INSERT = 1;
+export const UPDATE = 2;
+export const DELETE = 3;
+export const TRUNCATE = 4;
+
+export interface BlockMessage {
+  readonly lsn: Lsn;
+  readonly prefix: string;
+  readonly content: string;
+}
+
+/** One source transaction's share of the tenant: changes `from` to `to - 1`, and its logical messages. */
+export interface Transaction {
+  readonly lsn: Lsn;
+  /** Microseconds since 2000-01-01 UTC. */
+  readonly timeUs: bigint;
+  readonly from: number;
+  to: number;
+  readonly messages: BlockMessage[];
+}
+
+export interface Truncate {
+  readonly relations: readonly number[];
+  /** 1 cascade, 2 restart identity. */
+  readonly flags: number;
+}
+
+export interface DecodedBlock {
+  readonly header: BlockHeader;
+  readonly relations: readonly Relation[];
+  readonly transactions: readonly Transaction[];
+  readonly count: number;
+  readonly op: Uint8Array;
+  readonly relation: Uint16Array;
+  /** 0 none, `K`, `O`. */
+  readonly oldKind: Uint8Array;
+  /** Per change: old start, old end, new start, new end, in `bytes`. */
+  readonly at: Int32Array;
+  readonly bytes: Buffer;
+  readonly truncates: ReadonlyMap<number, Truncate>;
+}
+
+const EMPTY = Buffer.alloc(0);
+
+/** @throws DroverError `block.corrupt`, `block.version` */
+export function decodeBlock(data: Buffer, header: BlockHeader): DecodedBlock {
+  const collector = new Collector(header);
+  walkBlock(data, collector);
+  return collector.result();
+}
+
+class Collector implements BlockVisitor {
+  readonly #header: BlockHeader;
+  readonly #relations: Relation[] = [];
+  readonly #transactions: Transaction[] = [];
+  readonly #truncates = new Map<number, Truncate>();
+  readonly #op: Uint8Array;
+  readonly #relation: Uint16Array;
+  readonly #oldKind: Uint8Array;
+  readonly #at: Int32Array;
+  #count = 0;
+  /** The walker's buffer (only valid while it walks) and our copy of it. */
+  #seen: Buffer | undefined;
+  #bytes = EMPTY;
+  /** Where the copy of `#seen` begins in `#bytes`. */
+  #base = 0;
+
+  constructor(header: BlockHeader) {
+    this.#header = header;
+    this.#op = new Uint8Array(header.changes);
+    this.#relation = new Uint16Array(header.changes);
+    this.#oldKind = new Uint8Array(header.changes);
+    this.#at = new Int32Array(header.changes * 4);
+  }
+
+  relation(_index: number, relation: Relation): void {
+    this.#relations.push(relation);
+  }
+
+  begin(lsn: Lsn, timeUs: bigint): void {
+    this.#transactions.push({ lsn, timeUs, from: this.#count, to: this.#count, messages: [] });
+  }
+
+  insert(relation: number, bytes: Buffer, start: number, end: number): void {
+    const base = this.#keep(bytes);
+    this.#push(INSERT, relation, 0, 0, 0, base + start, base + end);
+  }
+
+  update(
+    relation: number,
+    oldKind: 'K' | 'O' | null,
+    bytes: Buffer,
+    oldStart: number,
+    oldEnd: number,
+    newStart: number,
+    newEnd: number,
+  ): void {
+    const base = this.#keep(bytes);
+    if (oldKind === null) this.#push(UPDATE, relation, 0, 0, 0, base + newStart, base + newEnd);
+    else {
+      const kind = oldKind.charCodeAt(0);
+      this.#push(UPDATE, relation, kind, base + oldStart, base + oldEnd, base + newStart, base + newEnd);
+    }
+  }
+
+  delete(relation: number, oldKind: 'K' | 'O', bytes: Buffer, start: number, end: number): void {
+    const base = this.#keep(bytes);
+    this.#push(DELETE, relation, oldKind.charCodeAt(0), base + start, base + end, 0, 0);
+  }
+
+  truncate(relations: readonly number[], flags: number): void {
+    this.#truncates.set(this.#count, { relations: [...relations], flags });
+    this.#push(TRUNCATE, relations[0] ?? 0, 0, 0, 0, 0, 0);
+  }
+
+  message(lsn: Lsn, prefix: string, content: Buffer): void {
+    const last = this.#transactions.at(-1);
+    const message = { lsn, prefix, content: content.toString('utf8') };
+    // A message stands before its own transaction's commit record; one beyond the current commit is a transaction of its own.
+    if (last !== undefined && lsn <= last.lsn) last.messages.push(message);
+    else {
+      const { commitTimeUs } = this.#header;
+      this.#transactions.push({ lsn, timeUs: commitTimeUs, from: this.#count, to: this.#count, messages: [message] });
+    }
+  }
+
+  result(): DecodedBlock {
+    return {
+      header: this.#header,
+      relations: this.#relations,
+      transactions: this.#transactions,
+      count: this.#count,
+      op: this.#op,
+      relation: this.#relation,
+      oldKind: this.#oldKind,
+      at: this.#at,
+      bytes: this.#bytes,
+      truncates: this.#truncates,
+    };
+  }
+
+  #keep(bytes: Buffer): number {
+    if (bytes !== this.#seen) {
+      this.#seen = bytes;
+      this.#base = this.#bytes.length;
+      this.#bytes = this.#base === 0 ? Buffer.from(bytes) : Buffer.concat([this.#bytes, bytes]);
+    }
+    return this.#base;
+  }
+
+  #push(op: number, relation: number, kind: number, a: number, b: number, c: number, d: number): void {
+    if (this.#transactions.length === 0) this.begin(this.#header.firstLsn, this.#header.commitTimeUs);
+    const n = this.#count++;
+    this.#op[n] = op;
+    this.#relation[n] = relation;
+    this.#oldKind[n] = kind;
+    this.#at[n * 4] = a;
+    this.#at[n * 4 + 1] = b;
+    this.#at[n * 4 + 2] = c;
+    this.#at[n * 4 + 3] = d;
+    const current = this.#transactions.at(-1);
+    if (current !== undefined) current.to = this.#count;
+  }
+}

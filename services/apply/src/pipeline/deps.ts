@@ -1,0 +1,29 @@
+/** What a pipeline is built from. */
+import type { Bus } from '@drover/bus';
+import type { ClusterId } from '@drover/core';
+import type { ConnectOptions } from '@drover/pg';
+import type { Logger } from '@drover/telemetry';
+import type { BatchResult } from '../apply/batch.ts';
+
+export interface PipelineDeps {
+  readonly bus: Bus;
+  readonly log: Logger;
+  /** The target. */
+  readonly cluster: ClusterId;
+  readonly source: ClusterId;
+  readonly partition: number;
+  readonly partitions: number;
+  readonly database: string;
+  /** Of role drover_apply on the target's database. */
+  readonly connect: ConnectOptions;
+  /** Replication origin of the main lane; `<origin>_lane` is that of the tenants' own lanes. */
+  readonly origin: string;
+  readonly batchBytes: number;
+  readonly lingerMs: number;
+  readonly stream: { readonly replicas: number; readonly maxBytes: number; readonly maxAgeMs: number };
+  /** Called after each committed transaction. */
+  readonly applied: (result: BatchResult, seconds: number) => void;
+  /** Called when a tenant's feed has changed other than by being applied. */
+  readonly paused: (tenant: string, ms: number) => void;
+  readonly failpoint?: (step: string) => Promise<void> | void;
+}

@@ -1,0 +1,299 @@
+/**
+ * Tenants that the main lane does not feed: each in `catchup` is read by a consumer of its own subject from behind its row's
+ * stream_seq, and applied on one connection of its own, so that neither long catch-ups nor failures slow the main lane (I7).
+ *
+ * Hand-over is exact: with the main lane stopped between two transactions at position P, the tenant becomes `live` only when every
+ * message of its at or below P has been dealt with. Messages beyond P that its lane has applied already are skipped by the main
+ * lane by their sequence.
+ */
+import { consume, subjectOf } from '@drover/bus';
+import { isCancelled, type TenantId, tenantToken } from '@drover/core';
+import type { BatchResult, Target } from '../apply/batch.ts';
+import { applyBig } from '../apply/big-transaction.ts';
+import { Executor, park, verdictOf } from '../apply/executor.ts';
+import { type Entry, toEntry } from '../changes/entry.ts';
+import { TargetCatalog } from '../target/catalog.ts';
+import { Session } from '../target/session.ts';
+import type { PipelineDeps } from './deps.ts';
+import { EntryQueue } from './entry-queue.ts';
+import type { Gate } from './gate.ts';
+
+/** Tenants that are read at once; the others wait their turn. */
+const LANES_MAX = 8;
+/** How long the main lane may be stopped for one hand-over. */
+const HANDOVER_MS = 300;
+
+export interface LanesOptions {
+  readonly deps: PipelineDeps;
+  readonly stream: string;
+  readonly created: string;
+  readonly gate: Gate;
+  /** The main lane's committed position. */
+  readonly position: () => number;
+  readonly signal: AbortSignal;
+}
+
+class Lane {
+  readonly tenant: string;
+  readonly queue: EntryQueue;
+  readonly stop = new AbortController();
+  feeding: Promise<void> = Promise.resolve();
+  /** All messages of the tenant up to here are dealt with. */
+  seq: number;
+  handOverAt = 0;
+
+  constructor(tenant: string, seq: number, bytesMax: number) {
+    this.tenant = tenant;
+    this.seq = seq;
+    this.queue = new EntryQueue(bytesMax);
+  }
+}
+
+export class Lanes {
+  readonly #options: LanesOptions;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #wanted = new Set<string>();
+  #wake: () => void = () => undefined;
+  #session: Session | undefined;
+  readonly #catalog = new TargetCatalog();
+
+  constructor(options: LanesOptions) {
+    this.#options = options;
+  }
+
+  get tenants(): readonly string[] {
+    return [...this.#lanes.keys(), ...this.#wanted];
+  }
+
+  /** The tenant's row says `catchup`. Safe to repeat. */
+  want(tenant: string): void {
+    if (this.#lanes.has(tenant) || this.#wanted.has(tenant)) return;
+    this.#wanted.add(tenant);
+    this.#wake();
+  }
+
+  /** Until the signal aborts. @throws what is not one tenant's failure */
+  async run(): Promise<void> {
+    const { signal } = this.#options;
+    try {
+      while (!signal.aborted) {
+        const worked = await this.#round();
+        if (!worked) await this.#sleep();
+      }
+    } finally {
+      for (const lane of this.#lanes.values()) lane.stop.abort();
+      await Promise.all([...this.#lanes.values()].map((lane) => lane.feeding));
+      this.#lanes.clear();
+      await this.#session?.close();
+    }
+  }
+
+  async #round(): Promise<boolean> {
+    for (const tenant of [...this.#wanted]) {
+      if (this.#lanes.size >= LANES_MAX) break;
+      this.#wanted.delete(tenant);
+      await this.#open(tenant);
+    }
+    if (this.#lanes.size === 0) return this.#wanted.size > 0;
+    let worked = false;
+    for (const lane of [...this.#lanes.values()]) {
+      if (this.#options.signal.aborted) return false;
+      worked = (await this.#advance(lane)) || worked;
+    }
+    return worked;
+  }
+
+  /** Applies what the lane has, or hands it over when there is nothing. */
+  async #advance(lane: Lane): Promise<boolean> {
+    const { deps } = this.#options;
+    const { failure } = lane.queue;
+    if (lane.queue.length === 0 && failure !== undefined) {
+      await this.#lost(lane, failure);
+      return true;
+    }
+    if (lane.queue.length > 0) {
+      await this.#apply(lane, deps.batchBytes);
+      return true;
+    }
+    if (performance.now() < lane.handOverAt) return false;
+    lane.handOverAt = performance.now() + 50;
+    return this.#handOver(lane);
+  }
+
+  async #open(tenant: string): Promise<void> {
+    const { deps, stream, created } = this.#options;
+    const session = await this.#ready();
+    const [row] = await session.rows(
+      `SELECT stream, stream_seq FROM drover.tenant WHERE tenant = $1 AND role = 'replica' AND source = $2 AND feed = 'catchup'`,
+      [tenant, deps.source],
+    );
+    if (row === undefined) return;
+    let seq = row[0] === stream || row[0] === null ? Number(row[1] ?? 0) : 0;
+    if (seq === 0) {
+      const info = await deps.bus.jsm.streams.info(stream);
+      seq = Math.max(0, (info.state.messages === 0 ? info.state.last_seq + 1 : info.state.first_seq) - 1);
+    }
+    const lane = new Lane(tenant, seq, deps.batchBytes);
+    lane.queue.onArrival = () => this.#wake();
+    this.#lanes.set(tenant, lane);
+    lane.feeding = this.#feed(lane, created);
+    deps.log.info('a tenant catches up in a lane of its own', { tenant, seq });
+  }
+
+  async #feed(lane: Lane, created: string): Promise<void> {
+    const { deps, signal } = this.#options;
+    try {
+      const messages = consume(deps.bus, {
+        cluster: deps.source,
+        partition: deps.partition,
+        startSeq: lane.seq + 1,
+        token: tenantToken(lane.tenant as TenantId),
+        expectCreated: created,
+        signal: AbortSignal.any([signal, lane.stop.signal]),
+      });
+      for await (const message of messages) {
+        await lane.queue.push(toEntry(message, deps.database));
+        if (lane.stop.signal.aborted) break;
+      }
+      lane.queue.end();
+    } catch (error) {
+      lane.queue.end(error);
+    }
+  }
+
+  async #apply(lane: Lane, bytesMax: number): Promise<void> {
+    const { deps, signal } = this.#options;
+    const target = await this.#target();
+    const { head } = lane.queue;
+    if (head !== undefined && isPart(head)) {
+      await this.#big(lane, target);
+      return;
+    }
+    const entries = lane.queue.take(bytesMax, (entry) => !isPart(entry));
+    const executor = new Executor(target, { lane: 'catchup', log: deps.log, signal });
+    const started = performance.now();
+    const results = await executor.run(entries, null);
+    for (const result of results) deps.applied(result, (performance.now() - started) / 1000 / results.length);
+    lane.seq = entries.at(-1)?.seq ?? lane.seq;
+    this.#settle(lane, results);
+  }
+
+  async #big(lane: Lane, target: Target): Promise<void> {
+    const { deps, signal } = this.#options;
+    const started = performance.now();
+    let last = lane.seq;
+    const next = async (): Promise<Entry> => {
+      const entry = await lane.queue.one(signal);
+      last = entry.seq;
+      if (entry.error !== null) throw entry.error;
+      return entry;
+    };
+    const result = await applyBig(target, await next(), next, deps.log);
+    deps.applied(result, (performance.now() - started) / 1000);
+    lane.seq = last;
+    this.#settle(lane, [result]);
+  }
+
+  /** A tenant that is not in `catchup` any more has no lane. */
+  #settle(lane: Lane, results: readonly BatchResult[]): void {
+    for (const result of results) {
+      for (const { tenant, ms } of result.paused) this.#options.deps.paused(tenant, ms);
+      if (result.states.has(lane.tenant) && result.states.get(lane.tenant)?.feed !== 'catchup') this.#close(lane);
+      else if (!result.states.has(lane.tenant) && result.counts.has('absent')) this.#close(lane);
+      // The row was changed by others: the next look at it decides.
+      if (result.counts.has('wait')) this.#close(lane);
+    }
+  }
+
+  #close(lane: Lane): void {
+    lane.stop.abort();
+    lane.queue.end();
+    this.#lanes.delete(lane.tenant);
+  }
+
+  /** The tenant's own consumer cannot go on. */
+  async #lost(lane: Lane, failure: unknown): Promise<void> {
+    this.#close(lane);
+    if (isCancelled(failure)) return;
+    if (verdictOf(failure) !== 'tenant') throw failure;
+    const target = await this.#target();
+    const nothing = { kind: 'damaged' as const, tenant: lane.tenant, block: null, from: 0, to: 0, size: 0 };
+    const entry = { ...nothing, seq: lane.seq + 1, firstSeq: lane.seq + 1, error: null, traceparent: undefined };
+    const result = await park(target, entry, failure, this.#options.deps.log);
+    this.#options.deps.applied(result, 0);
+  }
+
+  async #handOver(lane: Lane): Promise<boolean> {
+    const { deps, gate, position, signal, stream } = this.#options;
+    const subject = subjectOf(deps.source, deps.partition, tenantToken(lane.tenant as TenantId));
+    const behind = async (): Promise<boolean> => {
+      if (lane.seq >= position()) return false;
+      const last = await deps.bus.jsm.streams.getMessage(stream, { last_by_subj: subject });
+      return last !== null && last.seq > lane.seq;
+    };
+    if (await behind()) return false;
+    const release = await gate.hold();
+    try {
+      const deadline = performance.now() + HANDOVER_MS;
+      while (await behind()) {
+        const left = deadline - performance.now();
+        if (left <= 0 || signal.aborted || !(await lane.queue.wait(signal, left))) return false;
+        await this.#apply(lane, deps.batchBytes);
+        if (!this.#lanes.has(lane.tenant)) return true;
+      }
+      const session = await this.#ready();
+      const rows = await session.rows(
+        `UPDATE drover.tenant SET feed = 'live', reason = NULL, stream = $3, stream_seq = $4::bigint, updated_at = clock_timestamp()
+         WHERE tenant = $1 AND role = 'replica' AND source = $2 AND feed = 'catchup' RETURNING commit_lsn`,
+        [lane.tenant, deps.source, stream, String(lane.seq)],
+      );
+      if (rows[0]?.[0] != null) {
+        await session.rows(
+          `UPDATE drover.ledger SET status = 'resolved', resolved_at = now(), resolved_by = coalesce(resolved_by, 'apply')
+           WHERE tenant = $1 AND source = $2 AND kind = 'poison' AND status IN ('open', 'retried') AND commit_lsn <= $3::pg_lsn`,
+          [lane.tenant, deps.source, rows[0][0]],
+        );
+      }
+      deps.log.info('a tenant is live', { tenant: lane.tenant, seq: lane.seq });
+      this.#close(lane);
+      return true;
+    } finally {
+      release();
+    }
+  }
+
+  async #target(): Promise<Target> {
+    const { deps, stream } = this.#options;
+    const { cluster, source, partition, failpoint } = deps;
+    const session = await this.#ready();
+    return { cluster, source, partition, stream, session, catalog: this.#catalog, failpoint };
+  }
+
+  async #ready(): Promise<Session> {
+    this.#session ??= await Session.open(this.#options.deps.connect, `${this.#options.deps.origin}_lane`);
+    return this.#session;
+  }
+
+  /** Until something arrives or is wanted; while lanes are open, a moment at most. */
+  #sleep(): Promise<void> {
+    const { signal } = this.#options;
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', done);
+        this.#wake = () => undefined;
+        resolve();
+      };
+      const timer = setTimeout(done, this.#lanes.size > 0 ? 50 : 60_000);
+      this.#wake = done;
+      signal.addEventListener('abort', done, { once: true });
+      if (signal.aborted) done();
+    });
+  }
+}
+
+function isPart(entry: Entry): boolean {
+  const header = entry.block?.header;
+  return header !== undefined && (!header.complete || header.part > 0);
+}
+

@@ -1,0 +1,167 @@
+/**
+ * One connection to the target, set up to write as a replica: its own replication origin (readers with origin `none` do not
+ * capture what it writes, so nothing loops), no triggers or foreign-key checks of the target's own
+ * (session_replication_role), and asynchronous commit.
+ *
+ * Asynchronous commit is safe here: the checkpoint is committed in the same transaction as the rows it speaks of, so a crash of
+ * the target takes both back and the stream brings them again. Whoever acts on a checkpoint (a failover opening the tenant)
+ * commits synchronously, and WAL is flushed in order, so what it saw is durable with it. Transactions whose outcome is
+ * announced (barriers) or final (ledger, parked) commit synchronously themselves.
+ */
+import { DroverError } from '@drover/core';
+import { type ConnectOptions, connectPg } from '@drover/pg';
+import type pg from 'pg';
+import { type Answer, Flight, fly } from './flight.ts';
+import { Out } from './out.ts';
+
+/** What can run statements, a few at a time. */
+export interface Flyer {
+  rows(sql: string, params?: readonly (string | null)[]): Promise<readonly (readonly (string | null)[])[]>;
+}
+
+/** A row lock held by others for longer than this is treated as this tenant's failure, not as everybody's wait (I7). */
+const LOCK_TIMEOUT_MS = 3000;
+const STATEMENTS_MAX = 500;
+
+export class Session implements Flyer {
+  readonly #client: pg.Client;
+  #out = new Out();
+  #busy = false;
+  /** Row statements prepared on this connection: SQL to name. */
+  #prepared = new Map<string, string>();
+  #names = 0;
+  /** Statements of a failed flight may be left on the server. */
+  #stale = false;
+  /** Staging tables that exist; those made in the open transaction vanish with it. */
+  readonly #stages = new Set<number>();
+  #newStages: number[] = [];
+  #groups = 0;
+
+  private constructor(client: pg.Client) {
+    this.#client = client;
+  }
+
+  /** @throws DroverError `pg.unreachable`, `pg.auth`, `pg.not_set_up`; SQLSTATE 55006 while another session holds the origin. */
+  static async open(options: ConnectOptions, origin: string): Promise<Session> {
+    const client = await connectPg({ ...options, applicationName: `drover apply ${origin}` });
+    const session = new Session(client);
+    try {
+      await client.query(
+        `SELECT pg_catalog.pg_replication_origin_create($1) WHERE pg_catalog.pg_replication_origin_oid($1) IS NULL`,
+        [origin],
+      );
+      await client.query('SELECT pg_catalog.pg_replication_origin_session_setup($1)', [origin]);
+      await client.query(`SELECT set_config('session_replication_role', 'replica', false),
+        set_config('synchronous_commit', 'off', false), set_config('lock_timeout', '${LOCK_TIMEOUT_MS}', false),
+        set_config('statement_timeout', '0', false), set_config('idle_in_transaction_session_timeout', '0', false),
+        set_config('row_security', 'off', false)`);
+      return session;
+    } catch (error) {
+      await session.close();
+      if (isUndefined(error)) {
+        throw new DroverError('pg.not_set_up', 'the target has no schema drover, or its rights are missing', { cause: error });
+      }
+      throw error;
+    }
+  }
+
+  /** A new flight in this session's buffer; one at a time. */
+  flight(): Flight {
+    if (this.#busy) return new Flight();
+    this.#out.reset();
+    return new Flight(this.#out);
+  }
+
+  async send(flight: Flight): Promise<readonly Answer[]> {
+    this.#busy = true;
+    try {
+      return await fly(this.#client, flight);
+    } catch (error) {
+      // Which of the flight's own Parse messages took effect is not known.
+      this.#prepared = new Map();
+      this.#stale = true;
+      // Its bytes may still be on their way out.
+      this.#out = new Out();
+      throw error;
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  async rows(sql: string, params: readonly (string | null)[] = []): Promise<readonly (readonly (string | null)[])[]> {
+    const flight = new Flight();
+    flight.statement(sql, params);
+    const [answer] = await this.send(flight);
+    return answer?.rows ?? [];
+  }
+
+  /** Name of the prepared statement; parsed in `flight` when this connection does not have it yet. */
+  prepared(flight: Flight, sql: string, types: readonly number[]): string {
+    const known = this.#prepared.get(sql);
+    if (known !== undefined) return known;
+    if (this.#prepared.size >= STATEMENTS_MAX) {
+      this.#prepared = new Map();
+      flight.statement('DEALLOCATE ALL', [], true);
+    }
+    const name = `d${++this.#names}`;
+    flight.parse(name, sql, types);
+    this.#prepared.set(sql, name);
+    return name;
+  }
+
+  hasStage(id: number): boolean {
+    return this.#stages.has(id);
+  }
+
+  madeStage(id: number): void {
+    this.#stages.add(id);
+    this.#newStages.push(id);
+  }
+
+  /** First of `count` numbers for groups of staged rows, new within the transaction. */
+  stageGroups(count: number): number {
+    const first = this.#groups;
+    this.#groups += count;
+    return first;
+  }
+
+  committed(): void {
+    this.#groups = 0;
+    this.#newStages = [];
+  }
+
+  /** Staging tables made since the savepoint are gone with it. */
+  async rollbackToSavepoint(name: string): Promise<void> {
+    for (const id of this.#newStages) this.#stages.delete(id);
+    this.#newStages = [];
+    await this.rows(`ROLLBACK TO SAVEPOINT ${name}`);
+  }
+
+  async rollback(): Promise<void> {
+    this.#groups = 0;
+    for (const id of this.#newStages) this.#stages.delete(id);
+    this.#newStages = [];
+    const flight = new Flight();
+    flight.statement('ROLLBACK');
+    if (this.#stale) flight.statement('DEALLOCATE ALL');
+    this.#stale = false;
+    await this.send(flight);
+  }
+
+  async close(): Promise<void> {
+    const stream: unknown = this.#client.connection.stream;
+    const end = this.#client.end().catch(() => undefined);
+    const timer = setTimeout(() => {
+      if (typeof stream === 'object' && stream !== null && 'destroy' in stream && typeof stream.destroy === 'function') {
+        stream.destroy();
+      }
+    }, 1000);
+    await end;
+    clearTimeout(timer);
+  }
+}
+
+function isUndefined(error: unknown): boolean {
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
+  return code === '42883' || code === '42501' || code === '3F000' || code === '42P01';
+}

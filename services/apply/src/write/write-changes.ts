@@ -1,0 +1,296 @@
+/**
+ * Writes slices of blocks inside the open transaction: folded and set-based where it can be, row by row where it must be.
+ * What it wrote is the effect of the changes in order (I3), or it throws and the caller rolls back.
+ */
+import { type DecodedBlock, INSERT, UPDATE } from '../changes/decoded-block.ts';
+import type { TupleRef } from '../changes/tuple.ts';
+import { Fold, type NetRow } from '../fold/fold.ts';
+import type { Session } from '../target/session.ts';
+import type { TablePlan } from '../target/table-plan.ts';
+import { CopyRows } from './encode.ts';
+import { type Miss, RowWriter, unchangedMask } from './row-writer.ts';
+import { type Segment, type Slice, segments } from './slice.ts';
+import {
+  copySql,
+  copyStageSql,
+  createStageSql,
+  settable,
+  stagedDeleteSql,
+  stagedInsertSql,
+  stagedUpdateSql,
+  table,
+} from './statements.ts';
+
+/** Fewer rows than this are cheaper as statements of their own than by COPY (measured: break-even near ten). */
+const SET_ROWS_MIN = 16;
+/** Statements per flight in row order: bounds the answers held in memory. */
+const FLIGHT_STATEMENTS_MAX = 4000;
+
+export type WriteMode = 'folded' | 'rows';
+
+export async function writeChanges(session: Session, slices: readonly Slice[], mode: WriteMode): Promise<Miss[]> {
+  const misses: Miss[] = [];
+  for (const segment of segments(slices)) {
+    if (segment.kind === 'truncate') await truncate(session, segment);
+    else await writeSegment(session, segment.slices, mode, misses);
+  }
+  return misses;
+}
+
+async function truncate(session: Session, segment: Extract<Segment, { kind: 'truncate' }>): Promise<void> {
+  const names = segment.truncate.relations.flatMap((index) => {
+    const plan = segment.plans[index];
+    return plan === undefined ? [] : [table(plan)];
+  });
+  const restart = (segment.truncate.flags & 2) === 0 ? 'CONTINUE' : 'RESTART';
+  // Never CASCADE: the source names every table that it emptied; others here are not ours to empty.
+  await session.rows(`TRUNCATE ${names.join(', ')} ${restart} IDENTITY RESTRICT`);
+}
+
+interface TableWork {
+  readonly plan: TablePlan;
+  inserts: number;
+  others: number;
+  lenient: boolean;
+}
+
+async function writeSegment(session: Session, slices: readonly Slice[], mode: WriteMode, misses: Miss[]): Promise<void> {
+  const work = countWork(slices);
+  let flight = session.flight();
+  let writer = new RowWriter(session, flight);
+  const send = async (): Promise<void> => {
+    if (flight.out.at === 0) return;
+    const answers = await session.send(flight);
+    writer.check(answers);
+    misses.push(...writer.misses);
+    flight = session.flight();
+    writer = new RowWriter(session, flight);
+  };
+  const inRowOrder: TableWork[] = [];
+  for (const table of work.values()) {
+    const { plan } = table;
+    if (mode === 'rows' || (plan.key === null && (table.others > 0 || table.lenient))) {
+      inRowOrder.push(table);
+    } else if (table.others === 0 && !table.lenient) {
+      insertAll(session, flight, writer, plan, table.inserts, slices);
+    } else {
+      const fold = foldTable(plan, slices);
+      if (fold.unfoldable !== null) inRowOrder.push(table);
+      else writeNet(session, flight, writer, plan, fold);
+    }
+  }
+  await send();
+  for (const { plan } of inRowOrder) {
+    for (const slice of slices) {
+      for (let i = slice.from; i < slice.to; i++) {
+        if (slice.plans[slice.block.relation[i] as number] !== plan) continue;
+        writeRow(writer, plan, slice, i);
+        if (writer.statements >= FLIGHT_STATEMENTS_MAX) await send();
+      }
+    }
+    await send();
+  }
+}
+
+function countWork(slices: readonly Slice[]): Map<TablePlan, TableWork> {
+  const work = new Map<TablePlan, TableWork>();
+  for (const slice of slices) {
+    const local = slice.plans.map((plan) => work.get(plan));
+    for (let i = slice.from; i < slice.to; i++) {
+      const relation = slice.block.relation[i] as number;
+      let table = local[relation];
+      if (table === undefined) {
+        const plan = slice.plans[relation];
+        if (plan === undefined) continue;
+        table = work.get(plan) ?? { plan, inserts: 0, others: 0, lenient: false };
+        work.set(plan, table);
+        local[relation] = table;
+      }
+      if (slice.block.op[i] === INSERT) table.inserts++;
+      else table.others++;
+      table.lenient ||= slice.lenient;
+    }
+  }
+  return work;
+}
+
+const oldTuple = (block: DecodedBlock, i: number): TupleRef => ({
+  bytes: block.bytes,
+  start: block.at[i * 4] as number,
+  end: block.at[i * 4 + 1] as number,
+});
+
+const newTuple = (block: DecodedBlock, i: number): TupleRef => ({
+  bytes: block.bytes,
+  start: block.at[i * 4 + 2] as number,
+  end: block.at[i * 4 + 3] as number,
+});
+
+function writeRow(writer: RowWriter, plan: TablePlan, slice: Slice, i: number): void {
+  const { block, lenient, tenant } = slice;
+  const op = block.op[i];
+  if (op === INSERT) writer.insert(plan, lenient, newTuple(block, i));
+  else if (op === UPDATE) {
+    const kind = block.oldKind[i] as number;
+    writer.update(plan, tenant, lenient, kind === 0 ? null : oldTuple(block, i), kind, newTuple(block, i));
+  } else writer.delete(plan, lenient, oldTuple(block, i));
+}
+
+/** Only inserts: nothing to fold, straight from the tuples into COPY. */
+function insertAll(
+  session: Session,
+  flight: ReturnType<Session['flight']>,
+  writer: RowWriter,
+  plan: TablePlan,
+  count: number,
+  slices: readonly Slice[],
+): void {
+  const set = count >= SET_ROWS_MIN;
+  const staged = set && plan.text.includes(1);
+  if (staged) ensureStage(session, flight, plan);
+  const group = staged ? session.stageGroups(1) : null;
+  const copy = set ? new CopyRows(flight, staged ? copyStageSql(plan) : copySql(plan)) : null;
+  for (const slice of slices) {
+    const { block } = slice;
+    for (let i = slice.from; i < slice.to; i++) {
+      if (slice.plans[block.relation[i] as number] !== plan) continue;
+      const tuple = newTuple(block, i);
+      if (copy === null) writer.insert(plan, false, tuple);
+      else copy.row(plan, tuple, group);
+    }
+  }
+  copy?.end();
+  if (group !== null) flight.statement(stagedInsertSql(plan, group));
+}
+
+function foldTable(plan: TablePlan, slices: readonly Slice[]): Fold {
+  const fold = new Fold(plan.keySource);
+  for (const { block, plans, tenant, lenient, from, to } of slices) {
+    const { at, bytes, op, oldKind, relation } = block;
+    for (let i = from; i < to; i++) {
+      if (plans[relation[i] as number] !== plan) continue;
+      const n = i * 4;
+      fold.add(
+        tenant,
+        lenient,
+        op[i] as number,
+        oldKind[i] as number,
+        bytes,
+        at[n] as number,
+        at[n + 1] as number,
+        at[n + 2] as number,
+        at[n + 3] as number,
+      );
+      if (fold.unfoldable !== null) return fold;
+    }
+  }
+  return fold;
+}
+
+interface Net {
+  readonly tenant: number;
+  readonly row: NetRow;
+}
+
+interface Updates {
+  readonly mask: readonly boolean[];
+  readonly strict: boolean;
+  readonly rows: TupleRef[];
+}
+
+/** Deletes, then updates, then inserts: so a value that one row gives up is free for the next. */
+function writeNet(
+  session: Session,
+  flight: ReturnType<Session['flight']>,
+  writer: RowWriter,
+  plan: TablePlan,
+  fold: Fold,
+): void {
+  const gone: TupleRef[] = [];
+  const goneIfThere: TupleRef[] = [];
+  const inserts: TupleRef[] = [];
+  const updates = new Map<string, Updates>();
+  const single: Net[] = [];
+  let updateRows = 0;
+  for (const [tenant, row] of fold.entries()) {
+    if (row.after === null || row.fresh) {
+      if (row.before === 'present') gone.push(row.key);
+      else if (row.before === 'any') goneIfThere.push(row.key);
+      if (row.after !== null) inserts.push(row.after);
+    } else if (row.partial && row.before === 'any') {
+      // Whether it was met must be known row by row.
+      single.push({ tenant, row });
+    } else {
+      const mask = row.partial ? unchangedMask(plan, row.after) : [];
+      const strict = row.before !== 'any';
+      const name = `${strict ? 's' : 'l'}${mask.map((u) => (u ? 1 : 0)).join('')}`;
+      const group = updates.get(name);
+      if (group === undefined) updates.set(name, { mask, strict, rows: [row.after] });
+      else group.rows.push(row.after);
+      updateRows++;
+    }
+  }
+  if (gone.length + goneIfThere.length + updateRows < SET_ROWS_MIN) {
+    for (const tuple of gone) writer.deleteByKey(plan, false, tuple);
+    for (const tuple of goneIfThere) writer.deleteByKey(plan, true, tuple);
+    for (const { strict, rows } of updates.values()) {
+      for (const tuple of rows) writer.update(plan, 0, !strict, null, 0, tuple);
+    }
+    writeSingles(writer, plan, single);
+    insertTuples(session, flight, writer, plan, inserts);
+    return;
+  }
+  ensureStage(session, flight, plan);
+  const groups = [...updates.values()];
+  const g = session.stageGroups(groups.length + 2);
+  const copy = new CopyRows(flight, copyStageSql(plan));
+  for (const tuple of gone) copy.row(plan, tuple, g);
+  for (const tuple of goneIfThere) copy.row(plan, tuple, g + 1);
+  groups.forEach(({ rows }, n) => {
+    for (const tuple of rows) copy.row(plan, tuple, g + 2 + n);
+  });
+  copy.end();
+  if (gone.length > 0) {
+    flight.statement(stagedDeleteSql(plan, g));
+    writer.expect(gone.length, plan, 'DELETE');
+  }
+  if (goneIfThere.length > 0) flight.statement(stagedDeleteSql(plan, g + 1));
+  groups.forEach(({ mask, strict, rows }, n) => {
+    flight.statement(stagedUpdateSql(plan, g + 2 + n, settable(plan, mask)));
+    if (strict) writer.expect(rows.length, plan, 'UPDATE');
+  });
+  writeSingles(writer, plan, single);
+  insertTuples(session, flight, writer, plan, inserts);
+}
+
+function writeSingles(writer: RowWriter, plan: TablePlan, single: readonly Net[]): void {
+  for (const { tenant, row } of single) {
+    if (row.after !== null) writer.update(plan, tenant, true, null, 0, row.after);
+  }
+}
+
+function insertTuples(
+  session: Session,
+  flight: ReturnType<Session['flight']>,
+  writer: RowWriter,
+  plan: TablePlan,
+  tuples: readonly TupleRef[],
+): void {
+  if (tuples.length < SET_ROWS_MIN) {
+    for (const tuple of tuples) writer.insert(plan, false, tuple);
+    return;
+  }
+  const staged = plan.text.includes(1);
+  if (staged) ensureStage(session, flight, plan);
+  const group = staged ? session.stageGroups(1) : null;
+  const copy = new CopyRows(flight, staged ? copyStageSql(plan) : copySql(plan));
+  for (const tuple of tuples) copy.row(plan, tuple, group);
+  copy.end();
+  if (group !== null) flight.statement(stagedInsertSql(plan, group));
+}
+
+function ensureStage(session: Session, flight: ReturnType<Session['flight']>, plan: TablePlan): void {
+  if (session.hasStage(plan.id)) return;
+  flight.statement(createStageSql(plan));
+  session.madeStage(plan.id);
+}

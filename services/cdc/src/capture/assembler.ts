@@ -1,0 +1,417 @@
+/**
+ * Sorts the changes of one database into the lanes' blocks: finds each row's tenant, keeps a tenant's share of a
+ * transaction together, cuts shares that are too large. Nothing is allocated per row. Pure: it is driven by parsed messages
+ * and drives nothing but the lanes; a lane that must be published at once, between commits, is handed to `onCut`.
+ *
+ * Where a large transaction is cut depends on its rows alone (never on time, memory or what was sent before): a new
+ * reader cuts at the same places, so that (commit LSN, part) names the same rows for ever.
+ */
+import type { Relation } from '@drover/block';
+import {
+  assert,
+  epoch,
+  LSN_ZERO,
+  type Lsn,
+  partitionOf,
+  type TenantId,
+  tenantToken,
+  UNASSIGNED,
+} from '@drover/core';
+import {
+  COLUMN_BINARY,
+  COLUMN_NULL,
+  COLUMN_UNCHANGED,
+  type PgoutputVisitor,
+  tupleColumn,
+  tupleField,
+} from '@drover/pg';
+import type { EpochMap } from './epoch-map.ts';
+import { HEARTBEAT_TOKEN, type Lane, OpenTenant, type TransactionAt } from './lane.ts';
+import { hasUnchanged, mergeUnchanged } from './merge-tuple.ts';
+import { type DroverMessage, parseDroverMessage } from './messages.ts';
+import { type PlanContext, planRelation, type RelationPlan } from './relation-plan.ts';
+import { TenantCache } from './tenant-cache.ts';
+import { rowTenant, valueText } from './tenant-value.ts';
+
+/** Why a row has no tenant. */
+export type UnassignedReason =
+  | 'null_tenant'
+  | 'bad_tenant'
+  | 'unclassified_table'
+  | 'identity_lacks_tenant'
+  | 'truncate';
+
+export interface AssemblerEvents {
+  /** The transaction at hand was cut into parts in this lane: publish the lane now. */
+  onCut(lane: Lane): void;
+  /** Called per row: whoever listens counts, and logs once. */
+  onUnassigned(reason: UnassignedReason, relation: Relation, why: string): void;
+  onMessage?(message: DroverMessage, lsn: Lsn): void;
+}
+
+export interface AssemblerOptions {
+  /** One per partition, in order. */
+  readonly lanes: readonly Lane[];
+  readonly epochs: EpochMap;
+  readonly plan: PlanContext;
+  readonly events: AssemblerEvents;
+  /** Tuple bytes of one transaction in one lane after which it is cut. Changing it changes where transactions are cut. */
+  readonly partBytes?: number;
+}
+
+export interface AssemblerCounts {
+  rows: number;
+  transactions: number;
+  /** Rows left out because the stream has them. */
+  resent: number;
+  moves: number;
+}
+
+/** Part of the resume contract (see above), hence not configurable. */
+export const PART_BYTES = 4 * 1024 * 1024;
+/** What a row costs beside its tuple, so that many empty rows are cut too. */
+const ROW_BYTES = 16;
+
+export class Assembler implements PgoutputVisitor {
+  readonly counts: AssemblerCounts = { rows: 0, transactions: 0, resent: 0, moves: 0 };
+  readonly #lanes: readonly Lane[];
+  readonly #epochs: EpochMap;
+  readonly #planContext: PlanContext;
+  readonly #events: AssemblerEvents;
+  readonly #partBytes: number;
+  readonly #plans = new Map<number, RelationPlan>();
+  #lastOid = -1;
+  #lastPlan: RelationPlan | undefined;
+  readonly #tenants = new Map<string, OpenTenant>();
+  readonly #byValue = new TenantCache<OpenTenant | null>();
+  readonly #heartbeats: readonly OpenTenant[];
+  readonly #field = tupleField();
+  readonly #at = { commitLsn: LSN_ZERO, commitTimeUs: 0n, xid: 0 };
+  #open = false;
+  #serial = 0;
+  /** Lanes of the transaction at hand. */
+  #touchedLanes: Lane[] = [];
+  #lastCommit: Lsn = LSN_ZERO;
+  #lastEnd: Lsn = LSN_ZERO;
+  #lastTimeUs = 0n;
+
+  constructor(options: AssemblerOptions) {
+    this.#lanes = options.lanes;
+    this.#epochs = options.epochs;
+    this.#planContext = options.plan;
+    this.#events = options.events;
+    this.#partBytes = options.partBytes ?? PART_BYTES;
+    this.#heartbeats = options.lanes.map(
+      (lane) => new OpenTenant(HEARTBEAT_TOKEN as TenantId, HEARTBEAT_TOKEN, lane), // a token of ours, no tenant's
+    );
+  }
+
+  /** Commit LSN of the transaction being received; null between transactions. */
+  get openCommit(): Lsn | null {
+    return this.#open ? this.#at.commitLsn : null;
+  }
+
+  get transaction(): TransactionAt {
+    return this.#at;
+  }
+
+  /** Commit LSN of the last transaction received. */
+  get lastCommit(): Lsn {
+    return this.#lastCommit;
+  }
+
+  /** End of its commit record. */
+  get lastEnd(): Lsn {
+    return this.#lastEnd;
+  }
+
+  /** Its commit time, microseconds since 2000-01-01. */
+  get lastTimeUs(): bigint {
+    return this.#lastTimeUs;
+  }
+
+  begin(commitLsn: Lsn, commitTimeUs: bigint, xid: number): void {
+    assert(!this.#open, 'a transaction begins within another');
+    this.#at.commitLsn = commitLsn;
+    this.#at.commitTimeUs = commitTimeUs;
+    this.#at.xid = xid;
+    this.#open = true;
+    this.#serial++;
+  }
+
+  commit(commitLsn: Lsn, endLsn: Lsn, commitTimeUs: bigint): void {
+    assert(this.#open && commitLsn === this.#at.commitLsn, 'a commit without its begin');
+    if (this.#touchedLanes.length > 0) {
+      for (const lane of this.#touchedLanes) lane.commit(this.#at);
+      this.#touchedLanes = [];
+      this.counts.transactions++;
+    }
+    this.#open = false;
+    this.#lastCommit = commitLsn;
+    this.#lastEnd = endLsn;
+    this.#lastTimeUs = commitTimeUs;
+  }
+
+  relation(oid: number, relation: Relation): void {
+    this.#plans.set(oid, planRelation(relation, this.#planContext));
+    this.#lastOid = -1;
+  }
+
+  type(): void {}
+
+  origin(): void {}
+
+  insert(oid: number, start: number, end: number, bytes: Buffer): void {
+    const plan = this.#planOf(oid);
+    const open = this.#tenantOf(plan, bytes, start, end);
+    if (open !== null) this.#insert(open, plan.relation, bytes, start, end);
+  }
+
+  update(
+    oid: number,
+    oldKind: 'K' | 'O' | null,
+    oldStart: number,
+    oldEnd: number,
+    newStart: number,
+    newEnd: number,
+    bytes: Buffer,
+  ): void {
+    const plan = this.#planOf(oid);
+    // A tenant that is itself stored out of line and did not change stands in the old row.
+    let open = this.#tenantOf(plan, bytes, newStart, newEnd, oldKind !== null);
+    if (plan.kind === 'column' && oldKind !== null && (oldKind === 'O' || plan.inIdentity)) {
+      const old = this.#tenantOf(plan, bytes, oldStart, oldEnd);
+      open ??= old;
+      if (old !== null && open !== null && old !== open) {
+        this.#move(old, open, plan.relation, oldKind, bytes, oldStart, oldEnd, newStart, newEnd);
+        return;
+      }
+    }
+    if (open === null || !this.#enter(open, newEnd - newStart + oldEnd - oldStart)) return;
+    const writer = open.lane.writerOf(open, this.#at);
+    const before = writer.size;
+    writer.update(writer.relation(plan.relation), oldKind, bytes, oldStart, oldEnd, newStart, newEnd);
+    this.#wrote(open, before, writer.size);
+  }
+
+  delete(oid: number, oldKind: 'K' | 'O', start: number, end: number, bytes: Buffer): void {
+    const plan = this.#planOf(oid);
+    let open: OpenTenant | null;
+    if (plan.kind === 'column' && oldKind === 'K' && !plan.inIdentity) {
+      const why = 'the replica identity lacks the tenant column';
+      this.#events.onUnassigned('identity_lacks_tenant', plan.relation, why);
+      open = this.#openTenant(UNASSIGNED);
+    } else {
+      open = this.#tenantOf(plan, bytes, start, end);
+    }
+    if (open !== null) this.#delete(open, plan.relation, oldKind, bytes, start, end);
+  }
+
+  truncate(oids: readonly number[], flags: number): void {
+    const byTenant = new Map<OpenTenant, Relation[]>();
+    for (const oid of oids) {
+      const plan = this.#planOf(oid);
+      if (plan.kind === 'excluded') continue;
+      if (plan.kind !== 'whole') {
+        const why = 'rows of every tenant were truncated; replicas keep them';
+        this.#events.onUnassigned('truncate', plan.relation, why);
+      }
+      const open = this.#openTenant(plan.kind === 'whole' ? plan.tenant : UNASSIGNED);
+      byTenant.set(open, [...(byTenant.get(open) ?? []), plan.relation]);
+    }
+    for (const [open, relations] of byTenant) {
+      if (!this.#enter(open, 0)) continue;
+      const writer = open.lane.writerOf(open, this.#at);
+      const before = writer.size;
+      const indices = relations.map((relation) => writer.relation(relation));
+      writer.truncate(indices, flags);
+      this.#wrote(open, before, writer.size);
+    }
+  }
+
+  message(
+    transactional: boolean,
+    lsn: Lsn,
+    prefix: string,
+    contentStart: number,
+    contentEnd: number,
+    bytes: Buffer,
+  ): void {
+    if (!transactional || !this.#open) return;
+    const content = bytes.subarray(contentStart, contentEnd);
+    const message = parseDroverMessage(prefix, content);
+    if (message === null) return;
+    this.#events.onMessage?.(message, lsn);
+    if (message.kind === 'heartbeat' || message.tenant === '*') {
+      for (const open of this.#heartbeats)
+        this.#writeMessage(open, lsn, prefix, content, message.kind === 'barrier');
+      return;
+    }
+    const tenant = message.tenant;
+    const open = this.#openTenant(tenant);
+    if (message.kind === 'epoch') {
+      this.#epochs.learn(tenant, message.epoch, this.#at.commitLsn);
+      const span = this.#epochs.at(tenant, this.#at.commitLsn);
+      open.lane.switchEpoch(open, span.epoch, span.until);
+    }
+    open.closeAtCommit = true;
+    this.#writeMessage(open, lsn, prefix, content, true);
+  }
+
+  #writeMessage(open: OpenTenant, lsn: Lsn, prefix: string, content: Buffer, urgent: boolean): void {
+    if (!this.#enter(open, 0)) {
+      this.counts.resent--; // a message, not a row
+      return;
+    }
+    const writer = open.lane.writerOf(open, this.#at);
+    const before = writer.size;
+    writer.message(lsn, prefix, content);
+    open.lane.grew(writer.size - before, writer.size);
+    if (urgent) open.lane.urgent = true;
+  }
+
+  #insert(open: OpenTenant, relation: Relation, bytes: Buffer, start: number, end: number): void {
+    if (!this.#enter(open, end - start)) return;
+    const writer = open.lane.writerOf(open, this.#at);
+    const before = writer.size;
+    writer.insert(writer.relation(relation), bytes, start, end);
+    this.#wrote(open, before, writer.size);
+  }
+
+  #delete(
+    open: OpenTenant,
+    relation: Relation,
+    kind: 'K' | 'O',
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    if (!this.#enter(open, end - start)) return;
+    const writer = open.lane.writerOf(open, this.#at);
+    const before = writer.size;
+    writer.delete(writer.relation(relation), kind, bytes, start, end);
+    this.#wrote(open, before, writer.size);
+  }
+
+  /** The row leaves one tenant and enters another: each sees its half. */
+  #move(
+    from: OpenTenant,
+    to: OpenTenant,
+    relation: Relation,
+    oldKind: 'K' | 'O',
+    bytes: Buffer,
+    oldStart: number,
+    oldEnd: number,
+    newStart: number,
+    newEnd: number,
+  ): void {
+    this.counts.moves++;
+    this.#delete(from, relation, oldKind, bytes, oldStart, oldEnd);
+    if (oldKind === 'O' && hasUnchanged(bytes, newStart, newEnd)) {
+      const whole = mergeUnchanged(bytes, oldStart, oldEnd, newStart, newEnd);
+      this.#insert(to, relation, whole, 0, whole.length);
+    } else {
+      // Without the whole old row an unchanged column stays `u`: apply refuses such an insert and parks the tenant.
+      this.#insert(to, relation, bytes, newStart, newEnd);
+    }
+  }
+
+  #planOf(oid: number): RelationPlan {
+    if (oid === this.#lastOid && this.#lastPlan !== undefined) return this.#lastPlan;
+    const plan = this.#plans.get(oid);
+    assert(plan !== undefined, 'a change of a relation that was not described', { oid });
+    this.#lastOid = oid;
+    this.#lastPlan = plan;
+    return plan;
+  }
+
+  /** Null: not captured; with `orNull` also when the tuple leaves the tenant out as unchanged. */
+  #tenantOf(
+    plan: RelationPlan,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    orNull = false,
+  ): OpenTenant | null {
+    switch (plan.kind) {
+      case 'whole':
+        return this.#openTenant(plan.tenant);
+      case 'excluded':
+        return null;
+      case 'unclassified':
+        return this.#unassigned('unclassified_table', plan.relation, plan.why);
+      case 'column':
+    }
+    const field = tupleColumn(bytes, start, plan.index, this.#field, end);
+    if (field.kind === COLUMN_UNCHANGED && orNull) return null;
+    if (field.kind === COLUMN_NULL || field.kind === COLUMN_UNCHANGED) {
+      return this.#unassigned('null_tenant', plan.relation, 'the tenant column is NULL');
+    }
+    const binary = field.kind === COLUMN_BINARY;
+    const key = binary ? plan.value : 'text';
+    const found = this.#byValue.get(key, bytes, field.start, field.end, () => {
+      const text = valueText(plan.value, binary, bytes, field.start, field.end);
+      const tenant = text === null ? null : rowTenant(text);
+      return tenant === null ? null : this.#openTenant(tenant);
+    });
+    return found ?? this.#unassigned('bad_tenant', plan.relation, 'the tenant column names no tenant');
+  }
+
+  #unassigned(reason: UnassignedReason, relation: Relation, why: string): OpenTenant {
+    this.#events.onUnassigned(reason, relation, why);
+    return this.#openTenant(UNASSIGNED);
+  }
+
+  #openTenant(tenant: TenantId): OpenTenant {
+    let open = this.#tenants.get(tenant);
+    if (open === undefined) {
+      const lane = this.#lanes[partitionOf(tenant, this.#lanes.length)];
+      assert(lane !== undefined, 'no lane for a partition');
+      open = new OpenTenant(tenant, tenantToken(tenant), lane);
+      this.#tenants.set(tenant, open);
+    }
+    return open;
+  }
+
+  /** Counts the row into the transaction; false: the stream has it already. */
+  #enter(open: OpenTenant, bytes: number): boolean {
+    assert(this.#open, 'a change outside of a transaction');
+    const lane = open.lane;
+    if (lane.serial !== this.#serial) {
+      lane.serial = this.#serial;
+      lane.transactionBytes = 0;
+      this.#touchedLanes.push(lane);
+    }
+    // Before the row, so that a part is only ever cut when more follows in the lane.
+    if (lane.transactionBytes >= this.#partBytes) {
+      lane.cutParts(this.#at);
+      this.#events.onCut(lane);
+    }
+    lane.transactionBytes += bytes + ROW_BYTES;
+    if (open.serial !== this.#serial) this.#touch(open);
+    if (open.part >= open.partsSent) return true;
+    this.counts.resent++;
+    return false;
+  }
+
+  #touch(open: OpenTenant): void {
+    const { commitLsn } = this.#at;
+    open.serial = this.#serial;
+    open.part = 0;
+    open.begun = false;
+    open.partsSent = open.lane.marks.partsSent(open.token, commitLsn);
+    if (commitLsn >= open.epochUntil) {
+      const span = open.token === HEARTBEAT_TOKEN ? NO_EPOCH : this.#epochs.at(open.tenant, commitLsn);
+      open.nextEpoch = span.epoch;
+      open.epochUntil = span.until;
+    }
+    open.lane.touched.push(open);
+  }
+
+  #wrote(open: OpenTenant, before: number, size: number): void {
+    this.counts.rows++;
+    open.lane.grew(size - before, size);
+  }
+}
+
+const NO_EPOCH = { epoch: epoch(0), until: 0xffff_ffff_ffff_ffffn as Lsn };

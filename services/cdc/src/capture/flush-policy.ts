@@ -1,0 +1,50 @@
+/**
+ * When a lane's open blocks are published. Idle: at once, at the end of the read. Busy: clocked by acknowledgements, so that
+ * a slow bus makes larger groups instead of a longer queue. Pure.
+ */
+export interface LaneLoad {
+  /** Raw bytes waiting to be published; 0: nothing to do. */
+  readonly waitingBytes: number;
+  /** Raw bytes of the largest open block. */
+  readonly largestBytes: number;
+  /** Published groups that are not acknowledged. */
+  readonly inFlightGroups: number;
+  /** A barrier or an epoch waits: others wait for it. */
+  readonly urgent: boolean;
+  /** Monotonic milliseconds at which the oldest waiting change came. */
+  readonly oldestAtMs: number;
+  /** The last read filled its buffer: more is coming. */
+  readonly behind: boolean;
+}
+
+export interface FlushLimits {
+  readonly blockBytes: number;
+  readonly flushMs: number;
+}
+
+/** 'flush', or how many milliseconds until age alone may change the answer; Infinity: only an event can. */
+export type FlushAnswer = 'flush' | number;
+
+/** A lane that carries many small tenants is flushed when their sum is this many blocks. */
+const LANE_BLOCKS = 4;
+
+export function decideFlush(load: LaneLoad, limits: FlushLimits, nowMs: number): FlushAnswer {
+  if (load.waitingBytes === 0) return Number.POSITIVE_INFINITY;
+  if (load.urgent) return 'flush';
+  if (load.largestBytes >= limits.blockBytes || load.waitingBytes >= LANE_BLOCKS * limits.blockBytes)
+    return 'flush';
+  if (load.inFlightGroups === 0 && !load.behind) return 'flush';
+  // Two groups in flight keep the bus busy; a third would only cut blocks smaller.
+  if (load.inFlightGroups >= 2) return Number.POSITIVE_INFINITY;
+  const dueMs = load.oldestAtMs + limits.flushMs - nowMs;
+  return dueMs <= 0 ? 'flush' : dueMs;
+}
+
+/** Reading pauses above the bound and goes on at half. While nothing is in flight no acknowledgement could resume it. */
+export function decidePause(
+  state: { readonly paused: boolean; readonly heldBytes: number; readonly inFlightBytes: number },
+  boundBytes: number,
+): boolean {
+  if (state.inFlightBytes === 0) return false;
+  return state.paused ? state.heldBytes > boundBytes / 2 : state.heldBytes > boundBytes;
+}

@@ -1,0 +1,69 @@
+/**
+ * Whether a reader may go on where the stream ends (I1, I2). Positions are comparable only within one system identifier and one
+ * slot generation; whatever does not fit is refused with advice, never passed over silently. Pure.
+ */
+import { DroverError, formatLsn, type Lsn } from '@drover/core';
+import { type Mark, Marks } from './marks.ts';
+
+/** What the stream's last flush group says; the bus's ResumeMarks. */
+export interface FoundMarks {
+  readonly safeLsn: Lsn;
+  readonly systemId: string;
+  readonly generation: number;
+  readonly perTenant: ReadonlyMap<string, Mark>;
+}
+
+export interface SourceFacts {
+  readonly database: string;
+  /** From IDENTIFY_SYSTEM. */
+  readonly systemId: string;
+  /** What drover.node recorded when the database was set up. */
+  readonly recordedSystemId: string;
+  /** Of the slot, from drover.node. */
+  readonly generation: number;
+  /** Current end of WAL. */
+  readonly walEnd: Lsn;
+}
+
+/** @throws DroverError `pg.identity_changed` */
+export function checkIdentity(source: SourceFacts): void {
+  if (source.systemId === source.recordedSystemId) return;
+  throw new DroverError(
+    'pg.identity_changed',
+    `database "${source.database}" is on another PostgreSQL system than the one that was set up`,
+    {
+      hint: 'if the cluster was rebuilt on purpose, run `drover setup --resync`; otherwise correct host and port',
+      facts: { recorded: source.recordedSystemId, found: source.systemId },
+    },
+  );
+}
+
+/**
+ * The marks to go on from. A newer generation is an operator's decision to start anew (`setup --resync`): then nothing that the
+ * stream holds is comparable, and nothing is dropped.
+ * @throws DroverError `pg.identity_changed`
+ */
+export function resumeFrom(found: FoundMarks | null, source: SourceFacts): Marks {
+  if (found === null || found.generation < source.generation) return new Marks();
+  if (found.systemId !== source.systemId || found.generation > source.generation) {
+    throw new DroverError(
+      'pg.identity_changed',
+      `the stream was written from another history than database "${source.database}" has now`,
+      {
+        hint: 'was the cluster restored or rebuilt? if that is wanted, run `drover setup --resync` and copy its tenants anew',
+        facts: {
+          stream: `${found.systemId}/${found.generation}`,
+          source: `${source.systemId}/${source.generation}`,
+        },
+      },
+    );
+  }
+  const marks = new Marks(found.safeLsn, found.perTenant);
+  if (marks.highest > source.walEnd) {
+    throw new DroverError('pg.identity_changed', `the stream is ahead of database "${source.database}"`, {
+      hint: 'the cluster has lost transactions that were already published (a failover to a standby that lagged?); its tenants must be copied anew: `drover setup --resync`',
+      facts: { stream: formatLsn(marks.highest), source: formatLsn(source.walEnd) },
+    });
+  }
+  return marks;
+}

@@ -1,0 +1,222 @@
+/**
+ * Drives one database's stream: messages into the assembler, lanes to the publishers by the flush policy, acknowledgements back to
+ * the slot. Guarantees: the slot is confirmed only up to the contiguous prefix of what is acknowledged (I1); bytes held in open
+ * blocks and in flight stay near the bound, because reading pauses above it (I9).
+ *
+ * The loop: read -> batchEnd -> flush -> acknowledgement -> flush, confirm, resume. A timer fires only for a lane that waits for
+ * its age.
+ */
+import { type Deferred, deferred, LSN_ZERO, type Lsn } from '@drover/core';
+import { parsePgoutput, type ReplicationStream, type WalHandler } from '@drover/pg';
+import type { Assembler } from '../capture/assembler.ts';
+import { Confirmer } from '../capture/confirm.ts';
+import { decideFlush, decidePause, type FlushLimits } from '../capture/flush-policy.ts';
+import type { Group, Lane } from '../capture/lane.ts';
+
+/** A lane and what of it is on its way. Outlives a connection to the source; the groups in flight do too. */
+export interface LaneFeed {
+  readonly lane: Lane;
+  readonly inFlight: Group[];
+  oldestAtMs: number;
+  /** Told of each acknowledgement: the pump at work, whichever published the group. */
+  notify: () => void;
+  /** Resolves when the group and all before it are acknowledged. */
+  publish(group: Group): Promise<void>;
+}
+
+export type Failpoint = 'before-publish' | 'after-publish' | 'after-ack' | 'before-confirm';
+
+export interface PumpOptions {
+  readonly stream: ReplicationStream;
+  readonly assembler: Assembler;
+  readonly feeds: readonly LaneFeed[];
+  readonly limits: FlushLimits & { readonly heldBytes: number };
+  readonly nowMs: () => number;
+  /** Tests stop the reader here: what it throws is as if the process had died. */
+  readonly failpoint?: (name: Failpoint) => void;
+  readonly onAck?: (group: Group, seconds: number) => void;
+}
+
+/** A read of this size means that more is waiting. */
+const FULL_READ_BYTES = 48 * 1024;
+
+export class Pump implements WalHandler {
+  readonly #options: PumpOptions;
+  readonly #confirmer = new Confirmer();
+  readonly #failed: Deferred<never> = deferred();
+  #readBytes = 0;
+  #behind = false;
+  #keepaliveEnd: Lsn = LSN_ZERO;
+  #timer: NodeJS.Timeout | undefined;
+  #pausedAtMs: number | null = null;
+  #pausedMs = 0;
+  #closed = false;
+
+  constructor(options: PumpOptions) {
+    this.#options = options;
+    this.#failed.promise.catch(() => {}); // reported by run(), also when that has ended
+    // Groups of the connection before this one: their acknowledgements move this one on.
+    for (const feed of options.feeds) {
+      feed.oldestAtMs = 0;
+      feed.notify = () => this.#guard(() => this.#step());
+    }
+  }
+
+  /** Streams until the stream is closed. @throws what ended the stream, or the publisher's failure */
+  async run(): Promise<void> {
+    try {
+      await Promise.race([this.#options.stream.read(this), this.#failed.promise]);
+    } finally {
+      this.#closed = true;
+      clearTimeout(this.#timer);
+    }
+  }
+
+  get confirmed(): Lsn {
+    return this.#confirmer.confirmed;
+  }
+
+  get paused(): boolean {
+    return this.#pausedAtMs !== null;
+  }
+
+  /** Since the stream began. */
+  get pausedSeconds(): number {
+    const current = this.#pausedAtMs === null ? 0 : this.#options.nowMs() - this.#pausedAtMs;
+    return (this.#pausedMs + current) / 1000;
+  }
+
+  get heldBytes(): number {
+    let bytes = this.inFlightBytes;
+    for (const { lane } of this.#options.feeds) bytes += lane.waitingBytes;
+    return bytes;
+  }
+
+  get inFlightBytes(): number {
+    let bytes = 0;
+    for (const { inFlight } of this.#options.feeds) for (const group of inFlight) bytes += group.bytes;
+    return bytes;
+  }
+
+  data(_walStart: Lsn, _walEnd: Lsn, bytes: Buffer, start: number, end: number): void {
+    this.#readBytes += end - start;
+    parsePgoutput(bytes, start, end, this.#options.assembler);
+  }
+
+  keepalive(walEnd: Lsn): void {
+    this.#keepaliveEnd = walEnd;
+    this.#confirm();
+  }
+
+  batchEnd(): void {
+    this.#behind = this.#readBytes >= FULL_READ_BYTES;
+    this.#readBytes = 0;
+    this.#step();
+  }
+
+  /** The transaction at hand was cut in this lane. */
+  cut(lane: Lane): void {
+    const feed = this.#options.feeds.find((candidate) => candidate.lane === lane);
+    if (feed !== undefined) this.#flush(feed);
+    this.#pace();
+  }
+
+  #step(): void {
+    if (this.#closed) return;
+    this.#flushDue();
+    this.#pace();
+    this.#confirm();
+  }
+
+  #flushDue(): void {
+    const { feeds, limits } = this.#options;
+    const nowMs = this.#options.nowMs();
+    let waitMs = Number.POSITIVE_INFINITY;
+    for (const feed of feeds) {
+      const { lane } = feed;
+      if (lane.waitingBytes === 0) continue;
+      if (feed.oldestAtMs === 0) feed.oldestAtMs = nowMs;
+      const load = {
+        waitingBytes: lane.waitingBytes,
+        largestBytes: lane.largestBytes,
+        inFlightGroups: feed.inFlight.length,
+        urgent: lane.urgent,
+        oldestAtMs: feed.oldestAtMs,
+        behind: this.#behind,
+      };
+      const answer = decideFlush(load, limits, nowMs);
+      if (answer === 'flush') this.#flush(feed);
+      else waitMs = Math.min(waitMs, answer);
+    }
+    clearTimeout(this.#timer);
+    if (Number.isFinite(waitMs)) {
+      this.#timer = setTimeout(() => this.#guard(() => this.#step()), Math.max(1, Math.ceil(waitMs)));
+    }
+  }
+
+  #flush(feed: LaneFeed): void {
+    const group = feed.lane.takeGroup(this.#options.assembler.lastCommit);
+    feed.oldestAtMs = 0;
+    if (group === null) return;
+    this.#options.failpoint?.('before-publish');
+    feed.inFlight.push(group);
+    void this.#publish(feed, group);
+    this.#options.failpoint?.('after-publish');
+  }
+
+  async #publish(feed: LaneFeed, group: Group): Promise<void> {
+    const startMs = this.#options.nowMs();
+    try {
+      await feed.publish(group);
+      this.#options.failpoint?.('after-ack');
+      const at = feed.inFlight.indexOf(group);
+      if (at >= 0) feed.inFlight.splice(0, at + 1);
+      this.#options.onAck?.(group, (this.#options.nowMs() - startMs) / 1000);
+      feed.notify();
+    } catch (error) {
+      this.#failed.reject(error);
+    }
+  }
+
+  #pace(): void {
+    const { stream, limits } = this.#options;
+    const state = { paused: this.paused, heldBytes: this.heldBytes, inFlightBytes: this.inFlightBytes };
+    const pause = decidePause(state, limits.heldBytes);
+    if (pause === this.paused) return;
+    if (pause) {
+      this.#pausedAtMs = this.#options.nowMs();
+      stream.pause();
+    } else {
+      this.#pausedMs += this.#options.nowMs() - (this.#pausedAtMs ?? this.#options.nowMs());
+      this.#pausedAtMs = null;
+      stream.resume();
+    }
+  }
+
+  #confirm(): void {
+    const { assembler, feeds, stream } = this.#options;
+    let firstPending: Lsn | null = null;
+    for (const { lane, inFlight } of feeds) {
+      const pending = inFlight[0]?.firstLsn ?? lane.firstPending;
+      if (pending !== null && (firstPending === null || pending < firstPending)) firstPending = pending;
+    }
+    const lsn = this.#confirmer.next({
+      openCommit: assembler.openCommit,
+      firstPending,
+      lastEnd: assembler.lastEnd,
+      keepaliveEnd: this.#keepaliveEnd,
+      received: stream.received,
+    });
+    if (lsn === null) return;
+    this.#options.failpoint?.('before-confirm');
+    stream.confirm(lsn);
+  }
+
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#failed.reject(error);
+    }
+  }
+}

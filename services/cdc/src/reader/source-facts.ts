@@ -1,0 +1,84 @@
+/** What a reader must know of its database before it streams; asked on an ordinary connection as `drover_cdc`. */
+import { DroverError, epoch, type Lsn, parseLsn } from '@drover/core';
+import { PUBLICATION, type Queryable } from '@drover/pg';
+import { EpochMap } from '../capture/epoch-map.ts';
+import type { TypeFacts } from '../capture/tenant-value.ts';
+
+export interface Facts {
+  readonly recordedSystemId: string;
+  readonly generation: number;
+  readonly walEnd: Lsn;
+  readonly epochs: EpochMap;
+  readonly types: ReadonlyMap<number, TypeFacts>;
+}
+
+/** @throws DroverError `pg.not_set_up` naming what is missing, `pg.identity_changed` */
+export async function readFacts(client: Queryable, database: string, cluster: string): Promise<Facts> {
+  const there = await client.query<{ node: boolean; publication: boolean }>(
+    `SELECT pg_catalog.to_regclass('drover.node') IS NOT NULL AS node,
+            EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = $1) AS publication`,
+    [PUBLICATION],
+  );
+  const missing = [
+    there.rows[0]?.node === true ? '' : 'schema "drover"',
+    there.rows[0]?.publication === true ? '' : `publication "${PUBLICATION}"`,
+  ].filter((what) => what !== '');
+  if (missing.length > 0) {
+    throw new DroverError('pg.not_set_up', `database "${database}" lacks ${missing.join(' and ')}`, {
+      hint: 'run `drover setup`',
+    });
+  }
+  const node = await client.query<{
+    cluster: string;
+    system_id: string;
+    generation: number;
+    wal_end: string;
+  }>(
+    `SELECT cluster, system_id, generation, pg_catalog.pg_current_wal_lsn()::text AS wal_end FROM drover.node`,
+  );
+  const row = node.rows[0];
+  if (row === undefined) {
+    throw new DroverError('pg.not_set_up', `drover.node of database "${database}" is empty`, {
+      hint: 'run `drover setup`',
+    });
+  }
+  if (row.cluster !== cluster) {
+    throw new DroverError(
+      'pg.identity_changed',
+      `database "${database}" was set up as cluster "${row.cluster}", not "${cluster}"`,
+      { hint: 'check host and port of the cluster in drover.toml' },
+    );
+  }
+  return {
+    recordedSystemId: row.system_id,
+    generation: row.generation,
+    walEnd: parseLsn(row.wal_end),
+    epochs: await readEpochs(client),
+    types: await readTypes(client),
+  };
+}
+
+async function readEpochs(client: Queryable): Promise<EpochMap> {
+  const epochs = new EpochMap();
+  const { rows } = await client.query<{ tenant: string; epoch: string; lsn: string }>(
+    'SELECT tenant, epoch::text AS epoch, opened_lsn::text AS lsn FROM drover.epoch',
+  );
+  for (const row of rows) epochs.learn(row.tenant, epoch(row.epoch), parseLsn(row.lsn));
+  return epochs;
+}
+
+/** Domains (down to what they stand on) and types whose binary form is their text. */
+async function readTypes(client: Queryable): Promise<Map<number, TypeFacts>> {
+  const { rows } = await client.query<{ oid: number; base: number; text: boolean }>(
+    `WITH RECURSIVE chain AS (
+       SELECT t.oid, t.oid AS at, t.typtype, t.typbasetype, t.typsend FROM pg_catalog.pg_type t WHERE t.oid >= 16384
+       UNION ALL
+       SELECT c.oid, b.oid, b.typtype, b.typbasetype, b.typsend
+       FROM chain c JOIN pg_catalog.pg_type b ON b.oid = c.typbasetype WHERE c.typtype = 'd'
+     )
+     SELECT c.oid::int8::int AS oid, c.at::int8::int AS base, c.typtype = 'e' OR p.proname IN ('textsend', 'citextsend', 'varcharsend') AS text
+     FROM chain c LEFT JOIN pg_catalog.pg_proc p ON p.oid = c.typsend
+     WHERE c.typtype IN ('b', 'e') AND (c.oid <> c.at OR c.typtype = 'e' OR p.proname IN ('textsend', 'citextsend', 'varcharsend'))`,
+  );
+  return new Map(rows.map((row) => [row.oid, { baseOid: row.base, sentAsText: row.text }]));
+}
