@@ -8,6 +8,7 @@ const west = clusterId('west');
 const active: Placement = {
   tenant: tenantId('acme'),
   epoch: epoch(7),
+  epochSeq: 3,
   primary: east,
   database: 'app',
   tier: 'standard',
@@ -17,12 +18,12 @@ const active: Placement = {
 };
 const request = { id: 'm1', to: west, reason: 'test' };
 const at = (p: Placement, ...steps: ('close' | 'drain' | 'open')[]) =>
-  steps.reduce((q, step) => advanceMove(q, step, step === 'drain' ? '0/1' : undefined), p);
+  steps.reduce((q, step) => advanceMove(q, step, { drain: { barrierLsn: '0/1' }, open: { openSeq: 41 }, close: {} }[step]), p);
 
 describe('a switch-over', () => {
   it('walks hold, close, drain, open and ends under the next epoch with the roles exchanged', () => {
-    const done = finishMove(at(beginSwitchover(active, request), 'close', 'drain', 'open'), { holdMs: 5, returning: [] });
-    expect(done).toMatchObject({ epoch: 8, primary: west, state: 'active', replicas: { east: { state: 'live' } } });
+    const done = finishMove(at(beginSwitchover(active, request), 'close', 'drain', 'open'), { holdMs: 5 });
+    expect(done).toMatchObject({ epoch: 8, epochSeq: 41, primary: west, state: 'active', replicas: { east: { state: 'live' } } });
     expect(done.replicas['west']).toBeUndefined();
     expect(done.move).toBeUndefined();
     expect(done.lastMove).toMatchObject({ id: 'm1', outcome: 'done', holdMs: 5 });
@@ -30,10 +31,10 @@ describe('a switch-over', () => {
 
   it('never skips, repeats or goes back a step', () => {
     const held = beginSwitchover(active, request);
-    expect(() => advanceMove(held, 'drain', '0/1')).toThrow(DroverError);
+    expect(() => advanceMove(held, 'drain', { barrierLsn: '0/1' })).toThrow(DroverError);
     expect(() => advanceMove(at(held, 'close'), 'close')).toThrow(DroverError);
     expect(() => advanceMove(at(held, 'close'), 'drain')).toThrow(/barrier/);
-    expect(() => finishMove(at(held, 'close'), { holdMs: 0, returning: [] })).toThrow(DroverError);
+    expect(() => finishMove(at(held, 'close'), { holdMs: 0 })).toThrow(DroverError);
   });
 
   it('is refused while another move runs, without a live replica, and to where the tenant is', () => {
@@ -43,12 +44,14 @@ describe('a switch-over', () => {
     expect(() => beginSwitchover(active, { ...request, to: east })).toThrow(/already/);
   });
 
-  it('can be called off until it opens; the epoch grows only if the primary had been closed', () => {
+  it('can be called off until it opens, and then goes on under its epoch', () => {
     const held = beginSwitchover(active, request);
-    expect(abortMove(held, { error: 'x', epoch: epoch(7) })).toMatchObject({ epoch: 7, primary: east, state: 'active' });
-    expect(abortMove(at(held, 'close', 'drain'), { error: 'x', epoch: epoch(8) })).toMatchObject({ epoch: 8, primary: east });
-    expect(() => abortMove(held, { error: 'x', epoch: epoch(9) })).toThrow(DroverError);
-    expect(() => abortMove(at(held, 'close', 'drain', 'open'), { error: 'x', epoch: epoch(8) })).toThrow(DroverError);
+    for (const moving of [held, at(held, 'close'), at(held, 'close', 'drain')]) {
+      const after = abortMove(moving, { error: 'x' });
+      expect(after).toMatchObject({ epoch: 7, epochSeq: 3, primary: east, state: 'active', lastMove: { outcome: 'aborted', error: 'x' } });
+      expect(after.move).toBeUndefined();
+    }
+    expect(() => abortMove(at(held, 'close', 'drain', 'open'), { error: 'x' })).toThrow(DroverError);
   });
 
   it('becomes a failover when its primary dies before the close, not later', () => {
@@ -61,7 +64,7 @@ describe('a switch-over', () => {
 describe('a failover', () => {
   it('leaves the dead cluster as one that must return', () => {
     const fenced = beginFailover(active, request);
-    const done = finishMove(advanceMove(advanceMove(fenced, 'drain'), 'open'), { holdMs: 1, returning: [east] });
+    const done = finishMove(advanceMove(advanceMove(fenced, 'drain'), 'open', { openSeq: 9 }), { holdMs: 1, returning: [east] });
     expect(done).toMatchObject({ epoch: 8, primary: west, replicas: { east: { state: 'returning' } } });
   });
 });

@@ -2,7 +2,7 @@
  * The transitions of a placement. Pure and total: each asserts its precondition and gives the next placement; who may call
  * them when stands in docs/architecture.md. The epoch grows exactly when another cluster (or the same one anew) is opened.
  */
-import { assert, type ClusterId, DroverError, type Epoch, epoch, must } from '@drover/core';
+import { assert, type ClusterId, DroverError, epoch, must } from '@drover/core';
 import type { Move, Placement, PromoteStep, SwitchStep } from './placement.ts';
 
 const SWITCH: readonly SwitchStep[] = ['hold', 'close', 'drain', 'open'];
@@ -58,18 +58,20 @@ function begin(placement: Placement, request: BeginMove, kind: Move['kind'], ste
   };
 }
 
-/** To the next step of its kind, never back, never past one; `barrierLsn` comes with `drain` of a switch-over. */
-export function advanceMove(placement: Placement, step: Move['step'], barrierLsn?: string, now = new Date()): Placement {
+/** To the next step of its kind, never back, never past one. */
+export function advanceMove(
+  placement: Placement,
+  step: Move['step'],
+  facts: { readonly barrierLsn?: string; readonly openSeq?: number } = {},
+  now = new Date(),
+): Placement {
   const move = must(placement.move, 'move of a moving placement');
   const order: readonly Move['step'][] = move.kind === 'switchover' ? SWITCH : PROMOTE;
   const from = order.indexOf(move.step);
   assert(order[from + 1] === step, 'a move goes from step to step', { from: move.step, to: step, kind: move.kind });
-  assert(move.kind !== 'switchover' || step !== 'drain' || barrierLsn !== undefined, 'a drain needs its barrier');
-  return {
-    ...placement,
-    move: { ...move, step, ...(barrierLsn === undefined ? {} : { barrierLsn }) },
-    updatedAt: now.toISOString(),
-  };
+  assert(move.kind !== 'switchover' || step !== 'drain' || facts.barrierLsn !== undefined, 'a drain needs its barrier');
+  assert(step !== 'open' || facts.openSeq !== undefined, 'opening needs the sequence it begins behind');
+  return { ...placement, move: { ...move, step, ...facts }, updatedAt: now.toISOString() };
 }
 
 /** A planned move whose old primary died before it was closed. */
@@ -80,22 +82,30 @@ export function convertToFailover(placement: Placement, reason: string, now = ne
   return { ...placement, move: { ...rest, kind: 'failover', step: 'fence', reason }, updatedAt: now.toISOString() };
 }
 
-/** `to` serves under the next epoch; the old primary is a replica, or must rejoin first when it is among `returning`. */
-export function finishMove(
-  placement: Placement,
-  outcome: { readonly holdMs: number; readonly returning: readonly ClusterId[]; readonly now?: Date },
-): Placement {
+export interface Outcome {
+  readonly holdMs: number;
+  /** Clusters that could not be told of the move: they must rejoin. */
+  readonly returning?: readonly ClusterId[];
+  /** Replicas that had not drained the old epoch: they must be copied anew. */
+  readonly copying?: readonly ClusterId[];
+  readonly now?: Date;
+}
+
+/** `to` serves under the next epoch; the old primary and the others are replicas of it. */
+export function finishMove(placement: Placement, outcome: Outcome): Placement {
   const move = must(placement.move, 'move of a moving placement');
   assert(move.step === 'open', 'a move ends after it has opened the target', { step: move.step });
   const now = (outcome.now ?? new Date()).toISOString();
   const replicas: Record<string, Placement['replicas'][string]> = { ...placement.replicas, [move.from]: { state: 'live', since: now } };
   delete replicas[move.to];
-  for (const cluster of outcome.returning) replicas[cluster] = { state: 'returning', since: now };
+  for (const cluster of outcome.returning ?? []) replicas[cluster] = { state: 'returning', since: now };
+  for (const cluster of outcome.copying ?? []) replicas[cluster] = { state: 'copying', since: now };
   const { move: _, ...rest } = placement;
   return {
     ...rest,
     state: 'active',
     epoch: move.nextEpoch,
+    epochSeq: must(move.openSeq, 'sequence the new epoch begins behind'),
     primary: move.to,
     replicas,
     lastMove: ended(move, now, { outcome: 'done', holdMs: outcome.holdMs }),
@@ -103,20 +113,13 @@ export function finishMove(
   };
 }
 
-/** The tenant goes on where it was; `epoch` is one higher when it had been closed and was opened anew. */
-export function abortMove(placement: Placement, outcome: { readonly error: string; readonly epoch: Epoch; readonly now?: Date }): Placement {
+/** Nothing was opened elsewhere: the tenant goes on where it was, under the same epoch. */
+export function abortMove(placement: Placement, outcome: { readonly error: string; readonly now?: Date }): Placement {
   const move = must(placement.move, 'move of a moving placement');
   assert(move.step !== 'open', 'an opened move is carried through');
-  assert(outcome.epoch === placement.epoch || outcome.epoch === placement.epoch + 1, 'an abort raises the epoch by one at most');
   const now = (outcome.now ?? new Date()).toISOString();
   const { move: _, ...rest } = placement;
-  return {
-    ...rest,
-    state: 'active',
-    epoch: outcome.epoch,
-    lastMove: ended(move, now, { outcome: 'aborted', error: outcome.error }),
-    updatedAt: now,
-  };
+  return { ...rest, state: 'active', lastMove: ended(move, now, { outcome: 'aborted', error: outcome.error }), updatedAt: now };
 }
 
 function ended(

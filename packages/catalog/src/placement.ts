@@ -32,6 +32,11 @@ export interface Move {
   readonly step: SwitchStep | PromoteStep;
   /** LSN on `from` up to which `to` must have applied (set by step `close`), as `X/Y`. */
   readonly barrierLsn?: string;
+  /**
+   * Last sequence of the tenant's partition on `to` before it is opened (set with step `open`): everything of the next
+   * epoch stands behind it, so replicas follow from there.
+   */
+  readonly openSeq?: number;
   readonly startedAt: string;
   readonly reason: string;
 }
@@ -39,6 +44,8 @@ export interface Move {
 export interface Placement {
   readonly tenant: TenantId;
   readonly epoch: Epoch;
+  /** Everything the primary published under this epoch stands behind this sequence of the tenant's partition. */
+  readonly epochSeq: number;
   readonly primary: ClusterId;
   /** Database on every cluster that holds the tenant. */
   readonly database: string;

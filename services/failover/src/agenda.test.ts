@@ -11,6 +11,7 @@ const north = clusterId('north');
 const placement: Placement = {
   tenant: tenantId('acme'),
   epoch: epoch(3),
+  epochSeq: 0,
   primary: east,
   database: 'app',
   tier: 'standard',

@@ -4,11 +4,10 @@
  */
 import type { Placement } from '@drover/catalog';
 import { advanceMove, finishMove } from '@drover/catalog';
-import type { ClusterId } from '@drover/core';
-import { assert, DroverError, must, partitionOf } from '@drover/core';
+import { assert, DroverError, must } from '@drover/core';
 import { quiesce } from './quiesce.ts';
-import { followTenant, lastSequence, openTenant, waitConsumed, waitReaderEmpty } from './steps.ts';
-import { change, type MoveContext } from './switchover.ts';
+import { lastSequence, waitConsumed, waitReaderEmpty } from './steps.ts';
+import { change, type MoveContext, openAtTarget } from './switchover.ts';
 
 export interface PromoteOptions {
   /** A proxy without a sign of life is waited for at most this long: its lease and a margin. */
@@ -20,7 +19,6 @@ export async function runPromotion(context: MoveContext, placement: Placement, o
   const move = must(placement.move, 'move of a moving placement');
   const { tenant, database } = placement;
   const started = performance.now();
-  const partition = partitionOf(tenant, context.partitions);
   const to = context.clusters.pool(move.to, database);
   const at = async (name: string) => context.failpoint?.(`promote.${name}`);
   let current = placement;
@@ -42,19 +40,12 @@ export async function runPromotion(context: MoveContext, placement: Placement, o
     await waitReaderEmpty(context, move.from, 2000);
     const seq = await lastSequence(context, move.from, tenant);
     await waitConsumed(context, { pool: to, tenant, source: move.from, seq, timeoutMs: context.drainTimeoutMs * 6 });
+    const openSeq = await lastSequence(context, move.to, tenant);
     await at('drained');
-    current = await change(context, tenant, move, (p) => advanceMove(p, 'open'));
+    current = await change(context, tenant, move, (p) => advanceMove(p, 'open', { openSeq }));
   }
   assert(current.move?.step === 'open', 'a failover opens after it has drained', { tenant });
-  const others = Object.keys(current.replicas).filter((c) => c !== move.to && c !== move.from);
-  for (const cluster of others) {
-    await followTenant(context.clusters.pool(cluster as ClusterId, database), tenant, {
-      epoch: move.nextEpoch,
-      source: move.to,
-      partition,
-    });
-  }
-  await openTenant(to, tenant, move.nextEpoch);
+  const left = await openAtTarget(context, current);
   await at('opened');
-  return change(context, tenant, move, (p) => finishMove(p, { holdMs: Math.round(performance.now() - started), returning: [move.from] }));
+  return change(context, tenant, move, (p) => finishMove(p, { holdMs: Math.round(performance.now() - started), ...left }));
 }

@@ -5,9 +5,9 @@
  */
 import type { Placement } from '@drover/catalog';
 import type { ClusterId, Lsn } from "@drover/core";
-import { DroverError, epoch, formatLsn, parseLsn, partitionOf, until } from '@drover/core';
-import { slotName } from '@drover/pg';
-import { closeTenant, followTenant, lastSequence, readRow } from './steps.ts';
+import { DroverError, formatLsn, parseLsn, partitionOf, until } from '@drover/core';
+import { readTenantRow, slotName } from '@drover/pg';
+import { closeTenant, followTenant, lastSequence } from './steps.ts';
 import type { MoveContext } from './switchover.ts';
 
 export type RejoinOutcome = 'follows' | 'mending';
@@ -17,9 +17,9 @@ export async function rejoinTenant(context: MoveContext, placement: Placement, c
   const { tenant, database, primary } = placement;
   const partition = partitionOf(tenant, context.partitions);
   const back = context.clusters.pool(cluster, database);
-  const row = await readRow(back, tenant);
+  const row = await readTenantRow(back, tenant);
   if (row?.role === 'primary') {
-    const barrier = await closeTenant(back, tenant, epoch(row.epoch), context.drainTimeoutMs);
+    const barrier = await closeTenant(back, tenant, row.epoch, context.drainTimeoutMs);
     await context.failpoint?.('rejoin.closed');
     await waitPublished(context, back, database, barrier);
   }
@@ -32,7 +32,7 @@ export async function rejoinTenant(context: MoveContext, placement: Placement, c
   );
   const mend = (tail.rows[0]?.n ?? 0) > 0;
   await context.failpoint?.('rejoin.tail');
-  if (!mend) await followTenant(back, tenant, { epoch: placement.epoch, source: primary, partition });
+  if (!mend) await followTenant(back, tenant, { epoch: placement.epoch, source: primary, partition, seq: placement.epochSeq });
   await context.catalog.changePlacement(tenant, (p) => {
     if (p.replicas[cluster]?.state !== 'returning' || p.primary !== primary || p.epoch !== placement.epoch) return null;
     const since = new Date().toISOString();

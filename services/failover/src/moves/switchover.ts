@@ -5,11 +5,12 @@
  */
 import type { Catalog, Move, Placement } from '@drover/catalog';
 import { abortMove, advanceMove, finishMove } from '@drover/catalog';
-import type { ClusterId, Epoch, Lsn, TenantId } from '@drover/core';
-import { assert, describeError, DroverError, epoch, isCancelled, LSN_ZERO, formatLsn, must, parseLsn, partitionOf } from '@drover/core';
+import type { ClusterId, Lsn, TenantId } from '@drover/core';
+import { readTenantRow } from '@drover/pg';
+import { assert, describeError, DroverError, formatLsn, isCancelled, LSN_ZERO, must, parseLsn, partitionOf } from '@drover/core';
 import type { Logger } from '@drover/telemetry';
 import { type LiveProxies, quiesce } from './quiesce.ts';
-import { closeTenant, followTenant, openTenant, readRow, type StepContext, waitApplied } from './steps.ts';
+import { closeTenant, followTenant, lastSequence, openTenant, reopenTenant, type StepContext, waitApplied } from './steps.ts';
 
 export interface MoveContext extends StepContext {
   readonly catalog: Catalog;
@@ -45,77 +46,76 @@ export async function runSwitchover(context: MoveContext, placement: Placement):
     if (current.move?.step === 'close') {
       barrier = await closeTenant(from, tenant, placement.epoch, context.drainTimeoutMs);
       await at('closed');
-      current = await change(context, tenant, move, (p) => advanceMove(p, 'drain', formatLsn(barrier)));
+      current = await change(context, tenant, move, (p) => advanceMove(p, 'drain', { barrierLsn: formatLsn(barrier) }));
     } else if (current.move?.barrierLsn !== undefined) {
       barrier = parseLsn(current.move.barrierLsn);
     }
     if (current.move?.step === 'drain') {
       await waitApplied(context, to, tenant, barrier, context.drainTimeoutMs);
+      const openSeq = await lastSequence(context, move.to, tenant);
       await at('drained');
-      current = await change(context, tenant, move, (p) => advanceMove(p, 'open'));
+      current = await change(context, tenant, move, (p) => advanceMove(p, 'open', { openSeq }));
     }
   } catch (error) {
     if (isCancelled(error) || context.signal.aborted) throw error;
     return callOff(context, current, move, error);
   }
   assert(current.move?.step === 'open', 'a switch-over opens after it has drained', { tenant });
-  const returning = await openAtTarget(context, current, move);
+  const left = await openAtTarget(context, current);
   await at('opened');
   const holdMs = Math.round(performance.now() - started);
-  return change(context, tenant, move, (p) => finishMove(p, { holdMs, returning }));
+  return change(context, tenant, move, (p) => finishMove(p, { holdMs, ...left }));
 }
 
 /**
- * From here the move is carried through: the others become replicas of the new primary, then it opens.
- * Returns the clusters that could not be told (gone meanwhile): they must rejoin later.
+ * From here a move is carried through: the others become replicas of the new primary, then it opens. Those that could not be told
+ * must return later; a replica that had not drained the old epoch must be copied anew.
  */
-async function openAtTarget(context: MoveContext, placement: Placement, move: Move): Promise<ClusterId[]> {
+export async function openAtTarget(
+  context: MoveContext,
+  placement: Placement,
+): Promise<{ returning: ClusterId[]; copying: ClusterId[] }> {
   const { tenant, database } = placement;
+  const move = must(placement.move, 'move of a moving placement');
   const partition = partitionOf(tenant, context.partitions);
   const to = context.clusters.pool(move.to, database);
-  const row = await readRow(to, tenant);
-  assert(row !== undefined && row.epoch <= move.nextEpoch, 'the target must not be ahead of the move', { tenant });
-  const followers = [move.from, ...Object.keys(placement.replicas).filter((c) => c !== move.to && c !== move.from)];
-  const returning: ClusterId[] = [];
-  for (const cluster of followers as ClusterId[]) {
+  const row = await readTenantRow(to, tenant);
+  assert(row !== null && row.epoch <= move.nextEpoch, 'the target must not be ahead of the move', { tenant });
+  const following = { epoch: move.nextEpoch, source: move.to, partition, seq: must(move.openSeq, 'openSeq') };
+  const left: { returning: ClusterId[]; copying: ClusterId[] } = { returning: [], copying: [] };
+  const others = Object.keys(placement.replicas).filter((c) => c !== move.to && c !== move.from) as ClusterId[];
+  if (move.kind === 'failover') left.returning.push(move.from);
+  else others.push(move.from);
+  for (const cluster of others) {
     try {
       const pool = context.clusters.pool(cluster, database);
-      await followTenant(pool, tenant, { epoch: move.nextEpoch, source: move.to, partition });
+      const state = await readTenantRow(pool, tenant);
+      const drained =
+        state?.role !== 'replica' ||
+        state.epoch === move.nextEpoch ||
+        (row.commitLsn !== null && state.commitLsn !== null && state.commitLsn >= row.commitLsn);
+      if (drained) await followTenant(pool, tenant, following);
+      else left.copying.push(cluster);
     } catch (error) {
       if (isCancelled(error)) throw error;
       context.log.warn('a replica could not be told of the move', { tenant, cluster, error: describeError(error) });
-      returning.push(cluster);
+      left.returning.push(cluster);
     }
   }
   await openTenant(to, tenant, move.nextEpoch);
-  return returning;
+  return left;
 }
 
-/** Nothing was opened at the target: the old primary goes on, under a new epoch if it had been closed. */
+/** Nothing was opened at the target: the old primary goes on under its epoch. */
 async function callOff(context: MoveContext, placement: Placement, move: Move, error: unknown): Promise<Placement> {
   const { tenant, database } = placement;
   context.log.warn('switch-over called off', { tenant, from: move.from, to: move.to, error: describeError(error) });
-  const from = context.clusters.pool(move.from, database);
-  const row = await readRow(from, tenant);
-  let next: Epoch = placement.epoch;
-  if (row?.role === 'primary' && !(row.open && row.epoch === placement.epoch)) {
-    next = epoch(placement.epoch + 1);
-    for (const cluster of Object.keys(placement.replicas)) {
-      await context.clusters
-        .pool(cluster as ClusterId, database)
-        .query(`UPDATE drover.tenant SET epoch = $2, updated_at = now() WHERE tenant = $1 AND role = 'replica' AND source = $3 AND epoch < $2`, [
-          tenant,
-          next,
-          move.from,
-        ]);
-    }
-    await openTenant(from, tenant, next);
-  }
-  return change(context, tenant, move, (p) => abortMove(p, { error: describeError(error), epoch: next }));
+  await reopenTenant(context.clusters.pool(move.from, database), tenant, placement.epoch);
+  return change(context, tenant, move, (p) => abortMove(p, { error: describeError(error) }));
 }
 
 async function requireLiveReplica(context: MoveContext, placement: Placement, move: Move): Promise<void> {
-  const row = await readRow(context.clusters.pool(move.to, placement.database), placement.tenant);
+  const row = await readTenantRow(context.clusters.pool(move.to, placement.database), placement.tenant);
   const state = placement.replicas[move.to]?.state;
   if (state !== 'live' || row?.role !== 'replica' || (row.feed !== 'live' && row.feed !== 'catchup')) {
     throw new DroverError('tenant.no_replica', `${move.to} holds no live replica of ${placement.tenant} (${row?.feed ?? state ?? 'none'})`, {
