@@ -134,7 +134,7 @@ function ofDroverError(error: DroverError): PgErrorClass | undefined {
 
 /** Errors `pg` 8 and `pg-pool` 3 throw without a code. */
 function ofLibraryText(message: string): PgErrorClass | undefined {
-  if (/^Connection terminated/.test(message)) return { kind: 'connection' };
+  if (message.startsWith('Connection terminated')) return { kind: 'connection' };
   if (message === 'timeout expired' || message === 'Query read timeout') return { kind: 'connection' };
   if (/^Client (has encountered a connection error|was closed)/.test(message)) return { kind: 'connection' };
   if (message === 'There was an error establishing an SSL connection') return { kind: 'connection' };

@@ -96,7 +96,12 @@ export function connectError(error: unknown, options: ConnectOptions): DroverErr
   const reason = { facts: { ...facts, ...(sqlstate === undefined ? {} : { sqlstate }) }, cause: error };
   // 42501: no CONNECT on the database, or no REPLICATION attribute.
   if (kind === 'auth' || sqlstate === '42501') {
-    return new DroverError('pg.auth', `PostgreSQL at ${where} refused role ${options.user}`, reason);
+    // Without a SQLSTATE it was our side that refused: the certificate, or what SCRAM proved.
+    const message =
+      sqlstate === undefined
+        ? `no trusted connection to PostgreSQL at ${where}`
+        : `PostgreSQL at ${where} refused role ${options.user}`;
+    return new DroverError('pg.auth', message, reason);
   }
   if (sqlstate === '3D000') {
     return new DroverError('pg.not_set_up', `${where} has no database ${options.database}`, reason);

@@ -43,6 +43,7 @@ export * from './setup/protect.ts';
 export { type ProtectedTable, type TenantTag, tenantColumnKind } from './setup/protect-plan.ts';
 export * from './setup/publication.ts';
 export * from './setup/roles.ts';
+export * from './setup/scram.ts';
 export * from './setup/setup-cluster.ts';
 export * from './setup/slot.ts';
 export * from './tagging.ts';

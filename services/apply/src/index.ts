@@ -1,1 +1,1 @@
-export {};
+export { type ApplyOptions, run } from './main.ts';

@@ -99,7 +99,6 @@ async function execute(options: LeaderOptions, task: Task): Promise<Placement | 
     case 'rejoin': {
       const outcome = await rejoinTenant(context, task.placement, task.cluster);
       publishEvent(context.bus, 'failover.rejoined', { tenant: task.placement.tenant, cluster: task.cluster, outcome });
-      if (outcome === 'mending') await nudgeMigration(context, task.placement.tenant);
       return undefined;
     }
   }

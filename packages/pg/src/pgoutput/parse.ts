@@ -16,7 +16,7 @@ const OLD = 0x4f; // O
 export function parsePgoutput(bytes: Buffer, start: number, end: number, visitor: PgoutputVisitor): void {
   need(start, 1, end);
   const at = start + 1;
-  switch (bytes[start]) {
+  switch (bytes.readUInt8(start)) {
     case 0x49: // I: Int32 relation, 'N', tuple
       need(at, 5, end);
       if (bytes[at + 4] !== NEW) throw malformed('an insert without a new row');
@@ -54,7 +54,7 @@ export function parsePgoutput(bytes: Buffer, start: number, end: number, visitor
       visitor.origin(bytes.toString('utf8', at + 8, cstringEnd(bytes, at + 8, end)));
       return;
     default:
-      throw unknownMessage(bytes[start]);
+      throw unknownMessage(bytes.readUInt8(start));
   }
 }
 
@@ -152,8 +152,8 @@ function schemaName(bytes: Buffer, start: number, end: number): string {
 }
 
 /** Streamed and prepared transactions must have been asked for; a slot created with two_phase sends them unasked. */
-function unknownMessage(byte: number | undefined): DroverError {
-  const kind = byte === undefined ? '' : String.fromCharCode(byte);
+function unknownMessage(byte: number): DroverError {
+  const kind = String.fromCharCode(byte);
   if ('SEcA'.includes(kind)) return malformed(`"${kind}" (streamed transaction), which was not asked for`);
   if ('bPKrp'.includes(kind)) {
     return new DroverError('pg.not_set_up', `the slot sends prepared transactions (message "${kind}")`, {

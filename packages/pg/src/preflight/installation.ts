@@ -13,6 +13,7 @@ import {
   useOf,
 } from '../setup/captured.ts';
 import { planGrants } from '../setup/grants.ts';
+import { planOriginGrants } from '../setup/origins.ts';
 import { planProtect } from '../setup/protect.ts';
 import { planPublication } from '../setup/publication.ts';
 import { readSlotState } from '../setup/slot.ts';
@@ -91,29 +92,21 @@ async function checkMemberships(client: Queryable): Promise<Finding[]> {
 }
 
 async function checkApplyRights(client: Queryable): Promise<Finding[]> {
-  const row = await queryOne<{ replica: boolean; functions: string[] }>(
+  const row = await queryOne<{ may: boolean }>(
     client,
-    `SELECT pg_catalog.has_parameter_privilege($1, 'session_replication_role', 'SET') AS replica,
-       ARRAY(SELECT 'pg_catalog.' || p.oid::regprocedure::text FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace
-         AND p.proname LIKE 'pg\\_replication\\_origin\\_%' AND NOT pg_catalog.has_function_privilege($1, p.oid, 'EXECUTE') ORDER BY 1) AS functions`,
+    `SELECT pg_catalog.has_parameter_privilege($1, 'session_replication_role', 'SET') AS may`,
     [ROLES.apply],
   );
   const findings: Finding[] = [];
   const missing = (what: string, statements: string[]) =>
-    findings.push(
-      finding('error', 'privilege_missing', `role ${ROLES.apply}`, `it may not ${what}`, statements),
-    );
-  if (row?.replica === false) {
+    findings.push(finding('error', 'privilege_missing', `role ${ROLES.apply}`, `it may not ${what}`, statements));
+  if (row?.may !== true) {
     missing('set session_replication_role', [
       `GRANT SET ON PARAMETER session_replication_role TO ${quoteIdent(ROLES.apply)}`,
     ]);
   }
-  if (row !== null && row.functions.length > 0) {
-    missing(
-      'use replication origins',
-      row.functions.map((f) => `GRANT EXECUTE ON FUNCTION ${f} TO ${quoteIdent(ROLES.apply)}`),
-    );
-  }
+  const origins = await planOriginGrants(client);
+  if (origins.length > 0) missing('use replication origins', origins);
   return findings;
 }
 

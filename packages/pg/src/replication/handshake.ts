@@ -71,7 +71,7 @@ function readAnswer(bytes: Buffer): number | null {
     if (length < 4 || length > ANSWER_BYTES_MAX) throw malformed(`an answer of ${length} bytes`);
     const end = at + 1 + length;
     if (end > bytes.length) return null;
-    switch (bytes[at]) {
+    switch (bytes.readUInt8(at)) {
       case 0x57: // W CopyBothResponse
         return end;
       case 0x45: // E ErrorResponse

@@ -67,18 +67,12 @@ export function streamError(error: ServerError, phase: StreamPhase, slot: string
       return build('pg.not_set_up', 'the slot cannot be read');
     default:
   }
-  switch (classifyPgError(error).kind) {
-    case 'connection':
-    case 'starting':
-    case 'resource':
-      return build('pg.unreachable', 'PostgreSQL ended the replication stream');
-    case 'auth':
-      return build('pg.auth', 'PostgreSQL refused replication');
-    default:
-      return error.code === '42501'
-        ? build('pg.auth', 'PostgreSQL refused replication')
-        : build('pg.stream', 'PostgreSQL reported an error in the replication stream');
+  const { kind } = classifyPgError(error);
+  if (kind === 'connection' || kind === 'starting' || kind === 'resource') {
+    return build('pg.unreachable', 'PostgreSQL ended the replication stream');
   }
+  if (kind === 'auth' || error.code === '42501') return build('pg.auth', 'PostgreSQL refused replication');
+  return build('pg.stream', 'PostgreSQL reported an error in the replication stream');
 }
 
 export function slotActive(slot: string, pid: number | null, cause?: unknown): DroverError {

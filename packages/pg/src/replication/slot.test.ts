@@ -37,8 +37,9 @@ test('reasons: named by 17 and newer, derived before', () => {
   expect(
     slotFromRow({ ...ROW, wal_status: 'lost', invalidation_reason: 'idle_timeout' }).invalidationReason,
   ).toBe('idle_timeout');
-  expect(slotFromRow({ ...ROW, wal_status: 'lost' }).invalidationReason).toBe('wal_removed');
-  expect(slotFromRow({ ...ROW, conflicting: 'true' }).invalidationReason).toBe('conflict');
+  const lost = { ...ROW, wal_status: 'lost', conflicting: 'true' };
+  expect(slotFromRow({ ...lost, restart_lsn: null }).invalidationReason).toBe('wal_removed');
+  expect(slotFromRow(lost).invalidationReason).toBe('rows_removed');
 });
 
 test('what a major does not know is null or false', () => {

@@ -16,7 +16,7 @@ export interface Slot {
   readonly safeWalSize: number | null;
   readonly confirmedFlush: Lsn | null;
   readonly restartLsn: Lsn | null;
-  /** Why it was invalidated, as PostgreSQL 17 names it: `wal_removed`, `rows_removed`, `wal_level_insufficient`, `idle_timeout`. */
+  /** Why it was invalidated, in the words of PostgreSQL 17 and 18: `wal_removed`, `rows_removed`, `wal_level_insufficient`, `idle_timeout`. */
   readonly invalidationReason: string | null;
   readonly twoPhase: boolean;
   /** Carried over to physical standbys (17 and newer). */
@@ -76,8 +76,9 @@ export async function readSlot(client: Queryable, slot: string): Promise<Slot> {
 /** Pure. */
 export function slotFromRow(row: SlotRow): Slot {
   const walStatus = row.wal_status !== null && WAL_STATUS.has(row.wal_status) ? row.wal_status : null;
-  // 16 says only that, not why.
-  const before17 = row.conflicting === 'true' ? 'conflict' : walStatus === 'lost' ? 'wal_removed' : null;
+  // 16 says only that, not why; it forgets restart_lsn when the WAL is gone, and only then.
+  const lost = walStatus === 'lost' || row.conflicting === 'true';
+  const before17 = lost ? (row.restart_lsn === null ? 'wal_removed' : 'rows_removed') : null;
   return {
     exists: true,
     active: row.active === 'true',

@@ -1,7 +1,9 @@
 /** A database with a slot, and a reader that writes down what it sees. For tests. */
+
+import { randomBytes } from 'node:crypto';
 import { LSN_ZERO, type Lsn, until } from '@drover/core';
-import { type TestPostgres, unique } from '@drover/testkit';
 import type pg from 'pg';
+import type { ConnectOptions } from '../connect.ts';
 import { PUBLICATION } from '../names.ts';
 import { parsePgoutput } from '../pgoutput/parse.ts';
 import { recorder } from '../pgoutput/recorder.ts';
@@ -9,6 +11,13 @@ import type { PgoutputVisitor } from '../pgoutput/types.ts';
 import { readSlot } from './slot.ts';
 import { startReplication } from './start.ts';
 import type { ReplicationOptions, ReplicationStream } from './types.ts';
+
+/** What is used of the testkit's TestPostgres; declared here because only tests import the testkit. */
+interface TestServer {
+  createDatabase(prefix?: string): Promise<string>;
+  connection(database?: string, user?: string): ConnectOptions;
+  connect(database?: string): Promise<pg.Client>;
+}
 
 export interface Captured {
   readonly database: string;
@@ -20,10 +29,10 @@ export interface Captured {
 }
 
 /** Table public.item (id, body) is published, public.noise is not. */
-export async function captured(server: TestPostgres): Promise<Captured> {
+export async function captured(server: TestServer): Promise<Captured> {
   const database = await server.createDatabase('stream');
   const client = await server.connect(database);
-  const slot = unique('slot');
+  const slot = `slot_${randomBytes(5).toString('hex')}`;
   await client.query(`
     CREATE TABLE public.item (id int PRIMARY KEY, body text);
     ALTER TABLE public.item ALTER body SET STORAGE external;

@@ -4,8 +4,9 @@
  * peer. Why it is written like this, and not with pg-logical-replication: see start.ts.
  */
 import type { Socket } from 'node:net';
-import { type Deferred, DroverError, deferred, LSN_ZERO, type Lsn } from '@drover/core';
-import { malformed, need, readLsn } from '../pgoutput/bytes.ts';
+import { type Deferred, DroverError, deferred, type Lsn } from '@drover/core';
+import { malformed } from '../pgoutput/bytes.ts';
+import { CopyDataReader } from './copy-data.ts';
 import { FrameReader, type FrameSink } from './frames.ts';
 import { judgePeer, peerTimeoutMs, statusIntervalMs } from './liveness.ts';
 import { ReadPacer } from './pacing.ts';
@@ -39,6 +40,7 @@ export class WalStream implements ReplicationStream, FrameSink {
   readonly #slotName: string;
   readonly #socket: Socket;
   readonly #status: StatusSender;
+  readonly #copyData: CopyDataReader;
   readonly #frames = new FrameReader(this);
   readonly #pacer = new ReadPacer();
   readonly #done: Deferred<void> = deferred();
@@ -54,11 +56,7 @@ export class WalStream implements ReplicationStream, FrameSink {
   #listeningSinceMs: number | null = null;
   #lastReceivedMs = 0;
   #lastLookMs = performance.now();
-  #round: { startMs: number; messages: number; full: boolean } | null = null;
-  /** The WAL position of the last message: many messages share one. */
-  #lsn: Lsn = LSN_ZERO;
-  #lsnHigh = 0;
-  #lsnLow = 0;
+  #round: { startMs: number; full: boolean } | null = null;
 
   constructor(parts: StreamParts) {
     this.systemId = parts.systemId;
@@ -66,9 +64,11 @@ export class WalStream implements ReplicationStream, FrameSink {
     this.slot = parts.slot;
     this.#slotName = parts.slotName;
     this.#socket = parts.socket;
-    this.#lookIntervalMs = statusIntervalMs(parts.walSenderTimeoutMs);
     this.#peerTimeoutMs = parts.peerTimeoutMs ?? peerTimeoutMs(parts.walSenderTimeoutMs);
+    // At least twice asked before judged.
+    this.#lookIntervalMs = Math.min(statusIntervalMs(parts.walSenderTimeoutMs), this.#peerTimeoutMs / 3);
     this.#status = new StatusSender(parts.socket, parts.startLsn);
+    this.#copyData = new CopyDataReader(this.#status);
     this.#done.promise.catch(() => {}); // reported by read(), also when that is called later
     const onAbort = () => void this.close();
     parts.signal?.addEventListener('abort', onAbort, { once: true });
@@ -143,7 +143,9 @@ export class WalStream implements ReplicationStream, FrameSink {
   frame(type: number, bytes: Buffer, start: number, end: number): void {
     switch (type) {
       case 0x64: // d CopyData
-        this.#copyData(bytes, start, end);
+        if (this.#handler !== null && this.#state === 'open') {
+          this.#copyData.read(bytes, start, end, this.#handler);
+        }
         return;
       case 0x45: // E ErrorResponse
         throw streamError(parseServerError(bytes, start, end), 'streaming', this.#slotName);
@@ -159,45 +161,11 @@ export class WalStream implements ReplicationStream, FrameSink {
     }
   }
 
-  #copyData(bytes: Buffer, start: number, end: number): void {
-    const handler = this.#handler;
-    if (handler === null || this.#state !== 'open') return;
-    need(start, 1, end);
-    if (bytes[start] === 0x77) {
-      // w: Int64 start, Int64 end, Int64 time, message. A logical walsender gives start and end the same value.
-      need(start, 25, end);
-      const walStart = this.#readLsn(bytes, start + 1);
-      const walEnd = this.#readLsn(bytes, start + 9);
-      if (this.#round !== null) this.#round.messages++;
-      handler.data(walStart, walEnd, bytes, start + 25, end);
-    } else if (bytes[start] === 0x6b) {
-      // k: Int64 end, Int64 time, Int8 reply requested
-      need(start, 18, end);
-      const replyRequested = bytes[start + 17] === 1;
-      handler.keepalive(this.#readLsn(bytes, start + 1), replyRequested);
-      if (replyRequested) this.#status.send(false);
-    } else {
-      throw malformed(`copy data of kind ${bytes[start]}`);
-    }
-  }
-
-  #readLsn(bytes: Buffer, at: number): Lsn {
-    const high = bytes.readUInt32BE(at);
-    const low = bytes.readUInt32BE(at + 4);
-    if (low !== this.#lsnLow || high !== this.#lsnHigh) {
-      this.#lsnHigh = high;
-      this.#lsnLow = low;
-      this.#lsn = readLsn(bytes, at);
-      this.#status.noteReceived(this.#lsn);
-    }
-    return this.#lsn;
-  }
-
   readonly #onData = (chunk: Buffer): void => {
     const now = performance.now();
     this.#lastReceivedMs = now;
     if (this.#round === null) {
-      this.#round = { startMs: now, messages: 0, full: false };
+      this.#round = { startMs: now, full: false };
       // Runs when all that lay ready in the socket has been read (libuv reads on until it would block, within bounds).
       setImmediate(this.#endRound);
     }
@@ -219,7 +187,11 @@ export class WalStream implements ReplicationStream, FrameSink {
       this.#fail(error);
       return;
     }
-    const pauseMs = this.#pacer.next({ ...round, endMs: performance.now() });
+    const pauseMs = this.#pacer.next({
+      ...round,
+      messages: this.#copyData.takeCount(),
+      endMs: performance.now(),
+    });
     if (pauseMs === 0) return;
     this.#pacing = true;
     this.#flow();

@@ -208,6 +208,10 @@ describe.each([16, 17, 18] as const)('tenant context on PostgreSQL %i (I6)', (ma
       .map((row) => row['QUERY PLAN'])
       .join('\n');
     expect(byKey).toMatch(/Index Cond: \(\(tenant = .*\) AND \(id = 5\)\)/);
+    const deletes = (await s.client.query('EXPLAIN (COSTS off) DELETE FROM public.orders WHERE id = 5')).rows
+      .map((row) => row['QUERY PLAN'])
+      .join('\n');
+    expect(deletes).toMatch(/Index Cond: \(\(tenant = .*\) AND \(id = 5\)\)/);
     await f.root.query(`DELETE FROM public.orders WHERE tenant = 'bulk'`);
   });
 });

@@ -10,9 +10,7 @@
  * No exception blocks: the functions run in init plans of parallel queries, where PostgreSQL 16 refuses subtransactions.
  * So a context of the right form in a backend that was never attached is an error (55000), not NULL.
  *
- * Cost, measured with PostgreSQL 18.4 on the development machine (2 cores, one session, warm; `fence-cost.pg.test.ts`
- * prints it): see docs/adr/0002-tenant-context-and-fence.md.
- */
+COST_HERE */
 export const BACKEND_SEQUENCES = [
   'CREATE SEQUENCE IF NOT EXISTS drover.backend_counter',
   'CREATE SEQUENCE IF NOT EXISTS drover.backend',
@@ -31,33 +29,27 @@ EXCEPTION WHEN object_not_in_prerequisite_state THEN
     | (pg_catalog.nextval('drover.backend_counter') & 4294967295));
 END $$`;
 
-/**
- * Declarations and statements that leave the tenant's name in `name` and end the function with NULL unless the context
- * verifies. Two steps, one reading the pads and one computing, because PostgreSQL evaluates an expression without a table
- * four times faster than the same expression inside a SELECT FROM. Comparing hashes of the proofs keeps the comparison's
- * timing free of information about the true proof.
- */
+/** What {@link VERIFY} needs declared. */
 export const VERIFY_DECLARE = `
   context text := pg_catalog.current_setting('drover.context', true);
   inner_pad bytea;
   outer_pad bytea;
   name text;`;
 
+/**
+ * Leaves the tenant's name in `name`, or NULL unless the context verifies. One statement reads the pads, one expression
+ * computes: PL/pgSQL evaluates an expression without a table four times faster than the same expression in a SELECT FROM, and pays
+ * for each expression anew in every transaction. The outer CASE keeps currval() away from sessions without a context.
+ * Comparing hashes of the proofs keeps the comparison's timing free of information about the true proof.
+ */
 export const VERIFY = `
-  IF context IS NULL OR context = '' THEN
-    RETURN NULL;
-  END IF;
   SELECT n.pad_inner, n.pad_outer INTO inner_pad, outer_pad FROM drover.node n;
-  IF (pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.right(context, 65), 'UTF8'))
+  name := CASE WHEN pg_catalog.length(context) > 67 THEN
+    CASE WHEN pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.right(context, 65), 'UTF8'))
       = pg_catalog.sha256(pg_catalog.convert_to('|' || pg_catalog.encode(pg_catalog.sha256(outer_pad || pg_catalog.sha256(inner_pad
-          || pg_catalog.convert_to(pg_catalog.left(context, -65) || '|' || pg_catalog.currval('drover.backend'), 'UTF8'))), 'hex'), 'UTF8')))
-      IS NOT TRUE THEN
-    RETURN NULL;
-  END IF;
-  name := pg_catalog.split_part(context, '|', 1);
-  IF pg_catalog.strpos(name, '=') > 0 THEN
-    name := drover.token_tenant(name);
-  END IF;`;
+          || pg_catalog.convert_to(pg_catalog.left(context, -65) || '|' || pg_catalog.currval('drover.backend'), 'UTF8'))), 'hex'), 'UTF8'))
+    THEN CASE WHEN pg_catalog.strpos(context, '=') = 0 THEN pg_catalog.split_part(context, '|', 1)
+      ELSE drover.token_tenant(pg_catalog.split_part(context, '|', 1)) END END END;`;
 
 /** Inverse of core's tenantToken(). */
 export const TOKEN_TENANT_FUNCTION = `

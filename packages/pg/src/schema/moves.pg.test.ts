@@ -57,6 +57,7 @@ describe.each([16, 17, 18] as const)('opening, closing, following on PostgreSQL 
       `UPDATE public.orders SET note = 'x'`,
       'DELETE FROM public.orders',
       `MERGE INTO public.orders o USING (VALUES ('${t}', 1)) v (a, b) ON o.tenant = v.a AND o.id = v.b WHEN MATCHED THEN UPDATE SET note = 'm'`,
+      `MERGE INTO public.orders o USING (VALUES ('${t}', 1)) v (a, b) ON o.tenant = v.a AND o.id = v.b WHEN MATCHED THEN DELETE`,
       `INSERT INTO public.orders VALUES ('${t}', 1) ON CONFLICT (tenant, id) DO UPDATE SET note = 'c'`,
     ]) {
       expect(await sqlStateOf(s.client.query(sql)), sql).toBe('DR001');

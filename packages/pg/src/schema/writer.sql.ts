@@ -31,6 +31,9 @@ DECLARE${VERIFY_DECLARE}
   signed_epoch bigint;
   state drover.tenant;
 BEGIN${VERIFY}
+  IF name IS NULL THEN
+    RETURN NULL;
+  END IF;
   signed_epoch := pg_catalog.split_part(context, '|', 2)::bigint;
   PERFORM pg_catalog.pg_advisory_xact_lock_shared(${LOCK_CLASS}, pg_catalog.hashtext(name));
   IF pg_catalog.current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN

@@ -26,6 +26,11 @@ export async function ensureOrigins(client: Queryable, names: readonly string[])
 
 /** Lets drover_apply use origins in this database: the functions are for superusers unless granted (system_functions.sql). */
 export async function grantOrigins(client: Queryable): Promise<Action[]> {
+  return runWherePossible(client, 'replication origins', await planOriginGrants(client));
+}
+
+/** The statements that {@link grantOrigins} would run. */
+export async function planOriginGrants(client: Queryable): Promise<string[]> {
   const rows = await queryRows<{ signature: string }>(
     client,
     `SELECT 'pg_catalog.' || p.oid::regprocedure::text AS signature FROM pg_catalog.pg_proc p
@@ -34,8 +39,5 @@ export async function grantOrigins(client: Queryable): Promise<Action[]> {
        AND NOT pg_catalog.has_function_privilege($1, p.oid, 'EXECUTE') ORDER BY 1`,
     [ROLES.apply],
   );
-  const statements = rows.map(
-    (row) => `GRANT EXECUTE ON FUNCTION ${row.signature} TO ${quoteIdent(ROLES.apply)}`,
-  );
-  return runWherePossible(client, 'replication origins', statements);
+  return rows.map((row) => `GRANT EXECUTE ON FUNCTION ${row.signature} TO ${quoteIdent(ROLES.apply)}`);
 }

@@ -22,8 +22,28 @@ export interface TenantState {
   reason: string | null;
 }
 
-export const TENANT_COLUMNS = `tenant, epoch, role, source, feed, system_id, generation, commit_lsn, part, stream, stream_seq,
-  lenient_until, skip_lsn, (extract(epoch FROM commit_time) * 1000)::bigint AS commit_ms, reason`;
+const FIELDS = [
+  'tenant',
+  'epoch',
+  'role',
+  'source',
+  'feed',
+  'system_id',
+  'generation',
+  'commit_lsn',
+  'part',
+  'stream',
+  'stream_seq',
+  'lenient_until',
+  'skip_lsn',
+  '(extract(epoch FROM commit_time) * 1000)::bigint',
+  'reason',
+];
+
+export const TENANT_COLUMNS = FIELDS.join(', ');
+
+/** The same as one column, an array of texts. */
+export const TENANT_FIELDS = `ARRAY[${FIELDS.map((field) => `(${field})::text`).join(', ')}]`;
 
 /** Fields in the order of {@link TENANT_COLUMNS}, text format. */
 export function parseTenantState(f: readonly (string | null)[]): TenantState {

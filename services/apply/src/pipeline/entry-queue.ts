@@ -32,6 +32,15 @@ export class EntryQueue {
     return this.#entries[0];
   }
 
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Makes a waiting consumer look around. */
+  poke(): void {
+    this.#arrived?.resolve();
+  }
+
   get failure(): unknown {
     return this.#failure;
   }
@@ -72,7 +81,7 @@ export class EntryQueue {
     return out;
   }
 
-  /** True when an entry is there; false when it has ended, or `ms` have passed. @throws what the producer failed with */
+  /** True when an entry is there; false when it has ended, was poked, or `ms` have passed. @throws what the producer failed with */
   async wait(signal: AbortSignal, ms?: number): Promise<boolean> {
     if (this.#entries.length > 0) return true;
     if (this.#failure !== undefined) throw this.#failure;
@@ -83,6 +92,7 @@ export class EntryQueue {
     signal.addEventListener('abort', onAbort, { once: true });
     const timer = ms === undefined ? undefined : setTimeout(onAbort, ms);
     await promise;
+    if (this.#arrived?.promise === promise) this.#arrived = undefined;
     clearTimeout(timer);
     signal.removeEventListener('abort', onAbort);
     if (this.#entries.length > 0) return true;

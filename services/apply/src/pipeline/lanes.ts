@@ -81,7 +81,10 @@ export class Lanes {
         if (!worked) await this.#sleep();
       }
     } finally {
-      for (const lane of this.#lanes.values()) lane.stop.abort();
+      for (const lane of this.#lanes.values()) {
+        lane.stop.abort();
+        lane.queue.end();
+      }
       await Promise.all([...this.#lanes.values()].map((lane) => lane.feeding));
       this.#lanes.clear();
       await this.#session?.close();

@@ -6,7 +6,7 @@
  * While one batch is on its way through PostgreSQL, the next is fetched and decoded; a batch is what has arrived meanwhile.
  */
 import { consume, ensureStream, streamName, streamState } from '@drover/bus';
-import { Backoff, cancelled, describeError, DroverError, isCancelled, partitionOf, sleep, type TenantId } from '@drover/core';
+import { Backoff, describeError, DroverError, isCancelled, partitionOf, sleep, type TenantId } from '@drover/core';
 import { classifyPgError } from '@drover/pg';
 import { arrayLiteral, type BatchResult, type Target } from '../apply/batch.ts';
 import { Executor } from '../apply/executor.ts';
@@ -66,6 +66,16 @@ export class Pipeline {
 
   get lanes(): readonly string[] {
     return this.#lanes?.tenants ?? [];
+  }
+
+  /** Is this the pipeline of that tenant of that database? */
+  feeds(database: string, { tenant, source }: { readonly tenant: string; readonly source: string | null }): boolean {
+    const { deps } = this;
+    return (
+      deps.database === database &&
+      deps.source === source &&
+      deps.partition === partitionOf(tenant as TenantId, deps.partitions)
+    );
   }
 
   /** The tenant's row says `catchup`. */
@@ -156,6 +166,8 @@ export class Pipeline {
 
   async #feed(queue: EntryQueue, start: Start, signal: AbortSignal): Promise<void> {
     const { bus, source, partition, database } = this.deps;
+    const stop = (): void => queue.end(); // a full queue must not hold the shutdown up
+    signal.addEventListener('abort', stop, { once: true });
     try {
       const messages = consume(bus, {
         cluster: source,
@@ -169,6 +181,7 @@ export class Pipeline {
         await queue.push(toEntry(message, database));
       }
     } finally {
+      signal.removeEventListener('abort', stop);
       queue.end();
     }
   }
@@ -176,16 +189,14 @@ export class Pipeline {
   async #apply(session: Session, queue: EntryQueue, gate: Gate, start: Start, signal: AbortSignal): Promise<void> {
     const { batchBytes, lingerMs, log } = this.deps;
     const executor = new Executor(this.#target(session), { lane: 'main', log, signal });
-    const wake = { request: new AbortController() };
-    gate.onRequest = () => wake.request.abort();
+    gate.onRequest = () => queue.poke();
     let busy = false;
     try {
       while (!signal.aborted) {
-        wake.request = new AbortController();
         await gate.pass();
-        if (!(await queue.wait(AbortSignal.any([signal, wake.request.signal])))) {
-          if (signal.aborted) return;
-          if (!wake.request.signal.aborted && !gate.wanted) throw cancelled();
+        if (gate.wanted) continue;
+        if (!(await queue.wait(signal))) {
+          if (queue.ended) return;
           continue;
         }
         if (busy && queue.bytes < batchBytes && lingerMs > 0) await sleep(lingerMs, signal);

@@ -23,7 +23,7 @@ export class CopyRows {
     flight.out.copy(COPY_HEADER, 0, COPY_HEADER.length);
   }
 
-  /** One row of the plan's columns; `group`, when not null, is an int4 before them. Unchanged columns become NULL. */
+  /** One row of the plan's columns; `group`, when not null, is an int4 before them; staged rows have NULL for unchanged columns. */
   row(plan: TablePlan, tuple: TupleRef, group: number | null): void {
     const { out } = this.#flight;
     if (out.at - this.#chunk > CHUNK_BYTES) {
@@ -43,8 +43,10 @@ export class CopyRows {
       const next = nextColumn(bytes, at, end);
       const column = plan.map[i] as number;
       if (column >= 0) {
-        if (next === at + 1) out.int32(-1);
-        else {
+        if (next === at + 1) {
+          if (group === null && bytes[at] === UNCHANGED) throw damaged('an inserted row has an unchanged column');
+          out.int32(-1);
+        } else {
           if ((bytes[at] === TEXT) !== (plan.text[column] === 1)) throw unexpectedForm(plan, column);
           out.copy(bytes, at + 1, next);
         }

@@ -389,6 +389,7 @@ export class Assembler implements PgoutputVisitor {
     }
     lane.transactionBytes += bytes + ROW_BYTES;
     if (open.serial !== this.#serial) this.#touch(open);
+    open.hasRows = true;
     if (open.part >= open.partsSent) return true;
     this.counts.resent++;
     return false;
@@ -398,6 +399,7 @@ export class Assembler implements PgoutputVisitor {
     const { commitLsn } = this.#at;
     open.serial = this.#serial;
     open.part = 0;
+    open.hasRows = false;
     open.begun = false;
     open.partsSent = open.lane.marks.partsSent(open.token, commitLsn);
     if (commitLsn >= open.epochUntil) {

@@ -3,7 +3,7 @@
  * behind the confirmed LSN (snapbuild.c, SnapBuildXactNeedsSkip), so the start of the first commit record that is not
  * wholly acknowledged is the furthest safe place. With nothing pending, what the server says it has sent.
  */
-import { LSN_ZERO, type Lsn, maxLsn } from '@drover/core';
+import { LSN_MAX, LSN_ZERO, type Lsn, maxLsn } from '@drover/core';
 
 export interface ConfirmState {
   /** Commit LSN of the transaction being received; null between transactions. */
@@ -20,9 +20,14 @@ export interface ConfirmState {
 
 export function confirmable(state: ConfirmState): Lsn {
   const { openCommit, firstPending } = state;
-  if (openCommit !== null && firstPending !== null)
-    return openCommit < firstPending ? openCommit : firstPending;
-  return openCommit ?? firstPending ?? maxLsn(state.lastEnd, state.keepaliveEnd);
+  let lsn = maxLsn(state.lastEnd, state.keepaliveEnd);
+  if (openCommit !== null || firstPending !== null)
+    lsn = minLsn(openCommit ?? LSN_MAX, firstPending ?? LSN_MAX);
+  return minLsn(lsn, state.received);
+}
+
+function minLsn(a: Lsn, b: Lsn): Lsn {
+  return a < b ? a : b;
 }
 
 /** Hands out confirmations that only grow. */

@@ -65,6 +65,8 @@ export class OpenTenant {
   /** Part of that transaction being collected, and how many of its parts the stream has already. */
   part = 0;
   partsSent = 0;
+  /** The part has rows, written or already sent. */
+  hasRows = false;
   /** The transaction's begin record is in the writer. */
   begun = false;
   closeAtCommit = false;
@@ -98,6 +100,8 @@ export class Lane {
   touched: OpenTenant[] = [];
   serial = 0;
   transactionBytes = 0;
+  /** The transaction at hand was cut: some of its parts are out, not all. */
+  cut = false;
 
   constructor(partition: number, identity: LaneIdentity, marks: Marks = new Marks()) {
     this.partition = partition;
@@ -154,9 +158,10 @@ export class Lane {
     open.epoch = epoch;
   }
 
-  /** Closes this part of the transaction at hand, for each of its tenants; more of it follows. */
+  /** Closes this part of the transaction at hand, for each tenant that has rows in it; more of it follows. */
   cutParts(at: TransactionAt): void {
     for (const open of this.touched) {
+      if (!open.hasRows) continue;
       if (open.part >= open.partsSent) {
         this.writerOf(open, at);
         this.#cutEarlier(open);
@@ -164,7 +169,9 @@ export class Lane {
       }
       open.part++;
       open.begun = false;
+      open.hasRows = false;
     }
+    this.cut = true;
     this.transactionBytes = 0;
   }
 
@@ -182,6 +189,7 @@ export class Lane {
       open.begun = false;
     }
     this.touched = [];
+    this.cut = false;
   }
 
   /**
@@ -220,7 +228,8 @@ export class Lane {
     }
     for (const { token, lastLsn, part, complete } of messages)
       this.marks.note(token, { lastLsn, part, complete });
-    this.marks.advance(through);
+    // While parts are out, all groups are one: whoever resumes must see how far each tenant has got.
+    if (!this.cut) this.marks.advance(through);
     return group;
   }
 
@@ -237,6 +246,7 @@ export class Lane {
     this.touched = [];
     this.serial = 0;
     this.transactionBytes = 0;
+    this.cut = false;
   }
 
   /** Finishes what the tenant has of committed transactions; its share of the one at hand stays open. */

@@ -40,11 +40,11 @@ function literal(text: string): string {
   return text.includes('\\') ? `E'${quoted.replaceAll('\\', '\\\\')}'` : `'${quoted}'`;
 }
 
-/** Settings by lower-case name to the SQL that makes them so, from a startup packet. */
+/** Settings by lower-case name to the SQL that makes them so, from a startup packet. SQL_ASCII (psql in the C locale) is taken as UTF8. */
 export function startupSettings(parameters: ReadonlyMap<string, string>): StartupSettings {
   const settings = new Map<string, string>();
   const encoding = parameters.get('client_encoding');
-  if (encoding !== undefined && !/^'?(utf-?8|unicode|auto)'?$/i.test(encoding)) {
+  if (encoding !== undefined && !/^'?(utf-?8|unicode|auto|sql_ascii)'?$/i.test(encoding)) {
     return refuse('0A000', `client_encoding "${encoding}" is not supported: use UTF8`);
   }
   const options = readOptions(parameters.get('options') ?? '');

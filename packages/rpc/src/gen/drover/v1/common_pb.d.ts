@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file drover/v1/common.proto.
@@ -31,11 +32,11 @@ export declare type Replica = Message<"drover.v1.Replica"> & {
   state: ReplicaState;
 
   /**
-   * ISO time of the last change of state.
+   * Time of the last change of state.
    *
-   * @generated from field: string since = 3;
+   * @generated from field: google.protobuf.Timestamp since = 3;
    */
-  since: string;
+  since?: Timestamp | undefined;
 };
 
 /**
@@ -43,6 +44,137 @@ export declare type Replica = Message<"drover.v1.Replica"> & {
  * Use `create(ReplicaSchema)` to create a new message.
  */
 export declare const ReplicaSchema: GenMessage<Replica>;
+
+/**
+ * A move of a tenant's primary that is under way.
+ *
+ * @generated from message drover.v1.Move
+ */
+export declare type Move = Message<"drover.v1.Move"> & {
+  /**
+   * The request id of who asked for it.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why it is moved.
+   *
+   * @generated from field: drover.v1.MoveKind kind = 2;
+   */
+  kind: MoveKind;
+
+  /**
+   * Cluster that served it.
+   *
+   * @generated from field: string from = 3;
+   */
+  from: string;
+
+  /**
+   * Cluster that is to serve it.
+   *
+   * @generated from field: string to = 4;
+   */
+  to: string;
+
+  /**
+   * Where it stands.
+   *
+   * @generated from field: drover.v1.MoveStep step = 5;
+   */
+  step: MoveStep;
+
+  /**
+   * When it began.
+   *
+   * @generated from field: google.protobuf.Timestamp started_at = 6;
+   */
+  startedAt?: Timestamp | undefined;
+
+  /**
+   * Given by who asked for it.
+   *
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message drover.v1.Move.
+ * Use `create(MoveSchema)` to create a new message.
+ */
+export declare const MoveSchema: GenMessage<Move>;
+
+/**
+ * The last move of a tenant that has ended.
+ *
+ * @generated from message drover.v1.LastMove
+ */
+export declare type LastMove = Message<"drover.v1.LastMove"> & {
+  /**
+   * The request id of who asked for it.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Why it was moved.
+   *
+   * @generated from field: drover.v1.MoveKind kind = 2;
+   */
+  kind: MoveKind;
+
+  /**
+   * Cluster that served it.
+   *
+   * @generated from field: string from = 3;
+   */
+  from: string;
+
+  /**
+   * Cluster that was to serve it.
+   *
+   * @generated from field: string to = 4;
+   */
+  to: string;
+
+  /**
+   * How it ended.
+   *
+   * @generated from field: drover.v1.MoveOutcome outcome = 5;
+   */
+  outcome: MoveOutcome;
+
+  /**
+   * Why it was called off.
+   *
+   * @generated from field: string error = 6;
+   */
+  error: string;
+
+  /**
+   * How long statements were held, milliseconds.
+   *
+   * @generated from field: uint64 hold_ms = 7;
+   */
+  holdMs: bigint;
+
+  /**
+   * When it ended.
+   *
+   * @generated from field: google.protobuf.Timestamp ended_at = 8;
+   */
+  endedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message drover.v1.LastMove.
+ * Use `create(LastMoveSchema)` to create a new message.
+ */
+export declare const LastMoveSchema: GenMessage<LastMove>;
 
 /**
  * A tenant and its placement.
@@ -100,39 +232,32 @@ export declare type Tenant = Message<"drover.v1.Tenant"> & {
   replicas: Replica[];
 
   /**
-   * Being moved now.
+   * Set while it is being moved: proxies hold its transactions.
    *
-   * @generated from field: bool moving = 8;
+   * @generated from field: drover.v1.Move move = 8;
    */
-  moving: boolean;
+  move?: Move | undefined;
 
   /**
-   * Step of the move, e.g. `drain`.
+   * The last move that ended.
    *
-   * @generated from field: string move_step = 9;
+   * @generated from field: drover.v1.LastMove last_move = 9;
    */
-  moveStep: string;
+  lastMove?: LastMove | undefined;
 
   /**
-   * Where it is moved to.
+   * Logins within the tenant; a client's user name is `<tenant>.<login>`.
    *
-   * @generated from field: string move_to = 10;
+   * @generated from field: repeated string users = 10;
    */
-  moveTo: string;
+  users: string[];
 
   /**
-   * Why the last move was called off, when it was.
+   * When it was registered.
    *
-   * @generated from field: string last_error = 11;
+   * @generated from field: google.protobuf.Timestamp created_at = 11;
    */
-  lastError: string;
-
-  /**
-   * How long statements were held in the last move, milliseconds.
-   *
-   * @generated from field: uint64 last_hold_ms = 12;
-   */
-  lastHoldMs: bigint;
+  createdAt?: Timestamp | undefined;
 };
 
 /**
@@ -142,13 +267,61 @@ export declare type Tenant = Message<"drover.v1.Tenant"> & {
 export declare const TenantSchema: GenMessage<Tenant>;
 
 /**
+ * The verdict over a cluster.
+ *
+ * @generated from message drover.v1.ClusterVerdict
+ */
+export declare type ClusterVerdict = Message<"drover.v1.ClusterVerdict"> & {
+  /**
+   * Name of the cluster.
+   *
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * The verdict.
+   *
+   * @generated from field: drover.v1.ClusterState state = 2;
+   */
+  state: ClusterState;
+
+  /**
+   * Share of healthy signals, 0 to 100: ranks and warns, never promotes.
+   *
+   * @generated from field: uint32 score = 3;
+   */
+  score: number;
+
+  /**
+   * Signals that fail now.
+   *
+   * @generated from field: repeated string failing = 4;
+   */
+  failing: string[];
+
+  /**
+   * Who sees them fail.
+   *
+   * @generated from field: repeated string observers = 5;
+   */
+  observers: string[];
+};
+
+/**
+ * Describes the message drover.v1.ClusterVerdict.
+ * Use `create(ClusterVerdictSchema)` to create a new message.
+ */
+export declare const ClusterVerdictSchema: GenMessage<ClusterVerdict>;
+
+/**
  * How the rows of a tenant are told from others.
  *
  * @generated from enum drover.v1.Isolation
  */
 export enum Isolation {
   /**
-   * Not given: column.
+   * Not known.
    *
    * @generated from enum value: ISOLATION_UNSPECIFIED = 0;
    */
@@ -220,4 +393,171 @@ export enum ReplicaState {
  * Describes the enum drover.v1.ReplicaState.
  */
 export declare const ReplicaStateSchema: GenEnum<ReplicaState>;
+
+/**
+ * Why a tenant is moved.
+ *
+ * @generated from enum drover.v1.MoveKind
+ */
+export enum MoveKind {
+  /**
+   * Not known.
+   *
+   * @generated from enum value: MOVE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Asked for, with its primary alive: no client error.
+   *
+   * @generated from enum value: MOVE_KIND_SWITCHOVER = 1;
+   */
+  SWITCHOVER = 1,
+
+  /**
+   * Its primary is dead.
+   *
+   * @generated from enum value: MOVE_KIND_FAILOVER = 2;
+   */
+  FAILOVER = 2,
+}
+
+/**
+ * Describes the enum drover.v1.MoveKind.
+ */
+export declare const MoveKindSchema: GenEnum<MoveKind>;
+
+/**
+ * Where a move stands. A switch-over goes hold, close, drain, open; a failover goes fence, drain, open.
+ *
+ * @generated from enum drover.v1.MoveStep
+ */
+export enum MoveStep {
+  /**
+   * Not known.
+   *
+   * @generated from enum value: MOVE_STEP_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Proxies hold new transactions.
+   *
+   * @generated from enum value: MOVE_STEP_HOLD = 1;
+   */
+  HOLD = 1,
+
+  /**
+   * The old primary is closed for writes.
+   *
+   * @generated from enum value: MOVE_STEP_CLOSE = 2;
+   */
+  CLOSE = 2,
+
+  /**
+   * Proxies have let go of the dead primary, or their leases ran out.
+   *
+   * @generated from enum value: MOVE_STEP_FENCE = 3;
+   */
+  FENCE = 3,
+
+  /**
+   * The target applies what is on the way.
+   *
+   * @generated from enum value: MOVE_STEP_DRAIN = 4;
+   */
+  DRAIN = 4,
+
+  /**
+   * The target is opened under the next epoch.
+   *
+   * @generated from enum value: MOVE_STEP_OPEN = 5;
+   */
+  OPEN = 5,
+}
+
+/**
+ * Describes the enum drover.v1.MoveStep.
+ */
+export declare const MoveStepSchema: GenEnum<MoveStep>;
+
+/**
+ * How a move ended.
+ *
+ * @generated from enum drover.v1.MoveOutcome
+ */
+export enum MoveOutcome {
+  /**
+   * Not known.
+   *
+   * @generated from enum value: MOVE_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The tenant is served by the target.
+   *
+   * @generated from enum value: MOVE_OUTCOME_DONE = 1;
+   */
+  DONE = 1,
+
+  /**
+   * Called off: the tenant goes on where it was.
+   *
+   * @generated from enum value: MOVE_OUTCOME_ABORTED = 2;
+   */
+  ABORTED = 2,
+}
+
+/**
+ * Describes the enum drover.v1.MoveOutcome.
+ */
+export declare const MoveOutcomeSchema: GenEnum<MoveOutcome>;
+
+/**
+ * How the controller judges a cluster.
+ *
+ * @generated from enum drover.v1.ClusterState
+ */
+export enum ClusterState {
+  /**
+   * Not known.
+   *
+   * @generated from enum value: CLUSTER_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Every signal is well.
+   *
+   * @generated from enum value: CLUSTER_STATE_UP = 1;
+   */
+  UP = 1,
+
+  /**
+   * Some signal fails.
+   *
+   * @generated from enum value: CLUSTER_STATE_SUSPECT = 2;
+   */
+  SUSPECT = 2,
+
+  /**
+   * Enough signals, seen by enough observers, for long enough.
+   *
+   * @generated from enum value: CLUSTER_STATE_DEAD = 3;
+   */
+  DEAD = 3,
+
+  /**
+   * Nobody has said anything about it lately.
+   *
+   * @generated from enum value: CLUSTER_STATE_UNKNOWN = 4;
+   */
+  UNKNOWN = 4,
+}
+
+/**
+ * Describes the enum drover.v1.ClusterState.
+ */
+export declare const ClusterStateSchema: GenEnum<ClusterState>;
 

@@ -3,12 +3,13 @@
 /* eslint-disable */
 
 import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file drover/v1/common.proto.
  */
 export const file_drover_v1_common = /*@__PURE__*/
-  fileDesc("ChZkcm92ZXIvdjEvY29tbW9uLnByb3RvEglkcm92ZXIudjEiUQoHUmVwbGljYRIPCgdjbHVzdGVyGAEgASgJEiYKBXN0YXRlGAIgASgOMhcuZHJvdmVyLnYxLlJlcGxpY2FTdGF0ZRINCgVzaW5jZRgDIAEoCSKFAgoGVGVuYW50Eg4KBnRlbmFudBgBIAEoCRInCglpc29sYXRpb24YAiABKA4yFC5kcm92ZXIudjEuSXNvbGF0aW9uEgwKBHRpZXIYAyABKAkSDQoFZXBvY2gYBCABKAQSDwoHcHJpbWFyeRgFIAEoCRIQCghkYXRhYmFzZRgGIAEoCRIkCghyZXBsaWNhcxgHIAMoCzISLmRyb3Zlci52MS5SZXBsaWNhEg4KBm1vdmluZxgIIAEoCBIRCgltb3ZlX3N0ZXAYCSABKAkSDwoHbW92ZV90bxgKIAEoCRISCgpsYXN0X2Vycm9yGAsgASgJEhQKDGxhc3RfaG9sZF9tcxgMIAEoBCpqCglJc29sYXRpb24SGQoVSVNPTEFUSU9OX1VOU1BFQ0lGSUVEEAASFAoQSVNPTEFUSU9OX0NPTFVNThABEhQKEElTT0xBVElPTl9TQ0hFTUEQAhIWChJJU09MQVRJT05fREFUQUJBU0UQAyp9CgxSZXBsaWNhU3RhdGUSHQoZUkVQTElDQV9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVJFUExJQ0FfU1RBVEVfQ09QWUlORxABEhYKElJFUExJQ0FfU1RBVEVfTElWRRACEhsKF1JFUExJQ0FfU1RBVEVfUkVUVVJOSU5HEANiBnByb3RvMw");
+  fileDesc("ChZkcm92ZXIvdjEvY29tbW9uLnByb3RvEglkcm92ZXIudjEibQoHUmVwbGljYRIPCgdjbHVzdGVyGAEgASgJEiYKBXN0YXRlGAIgASgOMhcuZHJvdmVyLnYxLlJlcGxpY2FTdGF0ZRIpCgVzaW5jZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAisgEKBE1vdmUSCgoCaWQYASABKAkSIQoEa2luZBgCIAEoDjITLmRyb3Zlci52MS5Nb3ZlS2luZBIMCgRmcm9tGAMgASgJEgoKAnRvGAQgASgJEiEKBHN0ZXAYBSABKA4yEy5kcm92ZXIudjEuTW92ZVN0ZXASLgoKc3RhcnRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGAcgASgJIsoBCghMYXN0TW92ZRIKCgJpZBgBIAEoCRIhCgRraW5kGAIgASgOMhMuZHJvdmVyLnYxLk1vdmVLaW5kEgwKBGZyb20YAyABKAkSCgoCdG8YBCABKAkSJwoHb3V0Y29tZRgFIAEoDjIWLmRyb3Zlci52MS5Nb3ZlT3V0Y29tZRINCgVlcnJvchgGIAEoCRIPCgdob2xkX21zGAcgASgEEiwKCGVuZGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKtAgoGVGVuYW50Eg4KBnRlbmFudBgBIAEoCRInCglpc29sYXRpb24YAiABKA4yFC5kcm92ZXIudjEuSXNvbGF0aW9uEgwKBHRpZXIYAyABKAkSDQoFZXBvY2gYBCABKAQSDwoHcHJpbWFyeRgFIAEoCRIQCghkYXRhYmFzZRgGIAEoCRIkCghyZXBsaWNhcxgHIAMoCzISLmRyb3Zlci52MS5SZXBsaWNhEh0KBG1vdmUYCCABKAsyDy5kcm92ZXIudjEuTW92ZRImCglsYXN0X21vdmUYCSABKAsyEy5kcm92ZXIudjEuTGFzdE1vdmUSDQoFdXNlcnMYCiADKAkSLgoKY3JlYXRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAifAoOQ2x1c3RlclZlcmRpY3QSDwoHY2x1c3RlchgBIAEoCRImCgVzdGF0ZRgCIAEoDjIXLmRyb3Zlci52MS5DbHVzdGVyU3RhdGUSDQoFc2NvcmUYAyABKA0SDwoHZmFpbGluZxgEIAMoCRIRCglvYnNlcnZlcnMYBSADKAkqagoJSXNvbGF0aW9uEhkKFUlTT0xBVElPTl9VTlNQRUNJRklFRBAAEhQKEElTT0xBVElPTl9DT0xVTU4QARIUChBJU09MQVRJT05fU0NIRU1BEAISFgoSSVNPTEFUSU9OX0RBVEFCQVNFEAMqfQoMUmVwbGljYVN0YXRlEh0KGVJFUExJQ0FfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVSRVBMSUNBX1NUQVRFX0NPUFlJTkcQARIWChJSRVBMSUNBX1NUQVRFX0xJVkUQAhIbChdSRVBMSUNBX1NUQVRFX1JFVFVSTklORxADKlcKCE1vdmVLaW5kEhkKFU1PVkVfS0lORF9VTlNQRUNJRklFRBAAEhgKFE1PVkVfS0lORF9TV0lUQ0hPVkVSEAESFgoSTU9WRV9LSU5EX0ZBSUxPVkVSEAIqjAEKCE1vdmVTdGVwEhkKFU1PVkVfU1RFUF9VTlNQRUNJRklFRBAAEhIKDk1PVkVfU1RFUF9IT0xEEAESEwoPTU9WRV9TVEVQX0NMT1NFEAISEwoPTU9WRV9TVEVQX0ZFTkNFEAMSEwoPTU9WRV9TVEVQX0RSQUlOEAQSEgoOTU9WRV9TVEVQX09QRU4QBSpcCgtNb3ZlT3V0Y29tZRIcChhNT1ZFX09VVENPTUVfVU5TUEVDSUZJRUQQABIVChFNT1ZFX09VVENPTUVfRE9ORRABEhgKFE1PVkVfT1VUQ09NRV9BQk9SVEVEEAIqkQEKDENsdXN0ZXJTdGF0ZRIdChlDTFVTVEVSX1NUQVRFX1VOU1BFQ0lGSUVEEAASFAoQQ0xVU1RFUl9TVEFURV9VUBABEhkKFUNMVVNURVJfU1RBVEVfU1VTUEVDVBACEhYKEkNMVVNURVJfU1RBVEVfREVBRBADEhkKFUNMVVNURVJfU1RBVEVfVU5LTk9XThAEYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * Describes the message drover.v1.Replica.
@@ -18,11 +19,32 @@ export const ReplicaSchema = /*@__PURE__*/
   messageDesc(file_drover_v1_common, 0);
 
 /**
+ * Describes the message drover.v1.Move.
+ * Use `create(MoveSchema)` to create a new message.
+ */
+export const MoveSchema = /*@__PURE__*/
+  messageDesc(file_drover_v1_common, 1);
+
+/**
+ * Describes the message drover.v1.LastMove.
+ * Use `create(LastMoveSchema)` to create a new message.
+ */
+export const LastMoveSchema = /*@__PURE__*/
+  messageDesc(file_drover_v1_common, 2);
+
+/**
  * Describes the message drover.v1.Tenant.
  * Use `create(TenantSchema)` to create a new message.
  */
 export const TenantSchema = /*@__PURE__*/
-  messageDesc(file_drover_v1_common, 1);
+  messageDesc(file_drover_v1_common, 3);
+
+/**
+ * Describes the message drover.v1.ClusterVerdict.
+ * Use `create(ClusterVerdictSchema)` to create a new message.
+ */
+export const ClusterVerdictSchema = /*@__PURE__*/
+  messageDesc(file_drover_v1_common, 4);
 
 /**
  * Describes the enum drover.v1.Isolation.
@@ -51,4 +73,60 @@ export const ReplicaStateSchema = /*@__PURE__*/
  */
 export const ReplicaState = /*@__PURE__*/
   tsEnum(ReplicaStateSchema);
+
+/**
+ * Describes the enum drover.v1.MoveKind.
+ */
+export const MoveKindSchema = /*@__PURE__*/
+  enumDesc(file_drover_v1_common, 2);
+
+/**
+ * Why a tenant is moved.
+ *
+ * @generated from enum drover.v1.MoveKind
+ */
+export const MoveKind = /*@__PURE__*/
+  tsEnum(MoveKindSchema);
+
+/**
+ * Describes the enum drover.v1.MoveStep.
+ */
+export const MoveStepSchema = /*@__PURE__*/
+  enumDesc(file_drover_v1_common, 3);
+
+/**
+ * Where a move stands. A switch-over goes hold, close, drain, open; a failover goes fence, drain, open.
+ *
+ * @generated from enum drover.v1.MoveStep
+ */
+export const MoveStep = /*@__PURE__*/
+  tsEnum(MoveStepSchema);
+
+/**
+ * Describes the enum drover.v1.MoveOutcome.
+ */
+export const MoveOutcomeSchema = /*@__PURE__*/
+  enumDesc(file_drover_v1_common, 4);
+
+/**
+ * How a move ended.
+ *
+ * @generated from enum drover.v1.MoveOutcome
+ */
+export const MoveOutcome = /*@__PURE__*/
+  tsEnum(MoveOutcomeSchema);
+
+/**
+ * Describes the enum drover.v1.ClusterState.
+ */
+export const ClusterStateSchema = /*@__PURE__*/
+  enumDesc(file_drover_v1_common, 5);
+
+/**
+ * How the controller judges a cluster.
+ *
+ * @generated from enum drover.v1.ClusterState
+ */
+export const ClusterState = /*@__PURE__*/
+  tsEnum(ClusterStateSchema);
 

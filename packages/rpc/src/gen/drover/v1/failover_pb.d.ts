@@ -4,7 +4,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Tenant } from "./common_pb.js";
+import type { ClusterVerdict, MoveStep, Tenant } from "./common_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file drover/v1/failover.proto.
@@ -18,7 +19,7 @@ export declare const file_drover_v1_failover: GenFile;
  */
 export declare type FailoverTenantRequest = Message<"drover.v1.FailoverTenantRequest"> & {
   /**
-   * Makes repeating the call safe.
+   * Makes repeating the call safe. Needed.
    *
    * @generated from field: string request_id = 1;
    */
@@ -53,31 +54,33 @@ export declare type FailoverTenantRequest = Message<"drover.v1.FailoverTenantReq
 export declare const FailoverTenantRequestSchema: GenMessage<FailoverTenantRequest>;
 
 /**
- * A step, then the outcome.
+ * A step, or the outcome.
  *
  * @generated from message drover.v1.FailoverTenantResponse
  */
 export declare type FailoverTenantResponse = Message<"drover.v1.FailoverTenantResponse"> & {
   /**
-   * hold, close, drain, open; empty on the outcome.
+   * What is told.
    *
-   * @generated from field: string step = 1;
+   * @generated from oneof drover.v1.FailoverTenantResponse.event
    */
-  step: string;
-
-  /**
-   * This is the outcome.
-   *
-   * @generated from field: bool done = 2;
-   */
-  done: boolean;
-
-  /**
-   * The tenant afterwards.
-   *
-   * @generated from field: drover.v1.Tenant tenant = 3;
-   */
-  tenant?: Tenant | undefined;
+  event: {
+    /**
+     * A step has begun.
+     *
+     * @generated from field: drover.v1.MoveStep step = 1;
+     */
+    value: MoveStep;
+    case: "step";
+  } | {
+    /**
+     * The move has ended, and how; the tenant's last_move says it.
+     *
+     * @generated from field: drover.v1.Tenant outcome = 2;
+     */
+    value: Tenant;
+    case: "outcome";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -142,93 +145,38 @@ export declare type GetFailoverStatusResponse = Message<"drover.v1.GetFailoverSt
 export declare const GetFailoverStatusResponseSchema: GenMessage<GetFailoverStatusResponse>;
 
 /**
- * The verdict over a cluster.
+ * Who pauses.
  *
- * @generated from message drover.v1.ClusterVerdict
+ * @generated from message drover.v1.PauseFailoverRequest
  */
-export declare type ClusterVerdict = Message<"drover.v1.ClusterVerdict"> & {
+export declare type PauseFailoverRequest = Message<"drover.v1.PauseFailoverRequest"> & {
   /**
-   * Name of the cluster.
-   *
-   * @generated from field: string cluster = 1;
-   */
-  cluster: string;
-
-  /**
-   * up, suspect, dead or unknown.
-   *
-   * @generated from field: string state = 2;
-   */
-  state: string;
-
-  /**
-   * Share of healthy signals, 0 to 100.
-   *
-   * @generated from field: uint32 score = 3;
-   */
-  score: number;
-
-  /**
-   * Signals that fail now.
-   *
-   * @generated from field: repeated string failing = 4;
-   */
-  failing: string[];
-
-  /**
-   * Who sees them fail.
-   *
-   * @generated from field: repeated string observers = 5;
-   */
-  observers: string[];
-};
-
-/**
- * Describes the message drover.v1.ClusterVerdict.
- * Use `create(ClusterVerdictSchema)` to create a new message.
- */
-export declare const ClusterVerdictSchema: GenMessage<ClusterVerdict>;
-
-/**
- * Pause or resume.
- *
- * @generated from message drover.v1.SetFailoverPausedRequest
- */
-export declare type SetFailoverPausedRequest = Message<"drover.v1.SetFailoverPausedRequest"> & {
-  /**
-   * Makes repeating the call safe.
+   * Makes repeating the call safe. Needed.
    *
    * @generated from field: string request_id = 1;
    */
   requestId: string;
 
   /**
-   * True pauses, false resumes.
+   * Who decided, for the record.
    *
-   * @generated from field: bool paused = 2;
-   */
-  paused: boolean;
-
-  /**
-   * Who decided.
-   *
-   * @generated from field: string who = 3;
+   * @generated from field: string who = 2;
    */
   who: string;
 };
 
 /**
- * Describes the message drover.v1.SetFailoverPausedRequest.
- * Use `create(SetFailoverPausedRequestSchema)` to create a new message.
+ * Describes the message drover.v1.PauseFailoverRequest.
+ * Use `create(PauseFailoverRequestSchema)` to create a new message.
  */
-export declare const SetFailoverPausedRequestSchema: GenMessage<SetFailoverPausedRequest>;
+export declare const PauseFailoverRequestSchema: GenMessage<PauseFailoverRequest>;
 
 /**
  * The state afterwards.
  *
- * @generated from message drover.v1.SetFailoverPausedResponse
+ * @generated from message drover.v1.PauseFailoverResponse
  */
-export declare type SetFailoverPausedResponse = Message<"drover.v1.SetFailoverPausedResponse"> & {
+export declare type PauseFailoverResponse = Message<"drover.v1.PauseFailoverResponse"> & {
   /**
    * Automatic failover is paused.
    *
@@ -238,10 +186,57 @@ export declare type SetFailoverPausedResponse = Message<"drover.v1.SetFailoverPa
 };
 
 /**
- * Describes the message drover.v1.SetFailoverPausedResponse.
- * Use `create(SetFailoverPausedResponseSchema)` to create a new message.
+ * Describes the message drover.v1.PauseFailoverResponse.
+ * Use `create(PauseFailoverResponseSchema)` to create a new message.
  */
-export declare const SetFailoverPausedResponseSchema: GenMessage<SetFailoverPausedResponse>;
+export declare const PauseFailoverResponseSchema: GenMessage<PauseFailoverResponse>;
+
+/**
+ * Who resumes.
+ *
+ * @generated from message drover.v1.ResumeFailoverRequest
+ */
+export declare type ResumeFailoverRequest = Message<"drover.v1.ResumeFailoverRequest"> & {
+  /**
+   * Makes repeating the call safe. Needed.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Who decided, for the record.
+   *
+   * @generated from field: string who = 2;
+   */
+  who: string;
+};
+
+/**
+ * Describes the message drover.v1.ResumeFailoverRequest.
+ * Use `create(ResumeFailoverRequestSchema)` to create a new message.
+ */
+export declare const ResumeFailoverRequestSchema: GenMessage<ResumeFailoverRequest>;
+
+/**
+ * The state afterwards.
+ *
+ * @generated from message drover.v1.ResumeFailoverResponse
+ */
+export declare type ResumeFailoverResponse = Message<"drover.v1.ResumeFailoverResponse"> & {
+  /**
+   * Automatic failover is paused.
+   *
+   * @generated from field: bool paused = 1;
+   */
+  paused: boolean;
+};
+
+/**
+ * Describes the message drover.v1.ResumeFailoverResponse.
+ * Use `create(ResumeFailoverResponseSchema)` to create a new message.
+ */
+export declare const ResumeFailoverResponseSchema: GenMessage<ResumeFailoverResponse>;
 
 /**
  * Which events.
@@ -257,7 +252,7 @@ export declare type ListFailoverHistoryRequest = Message<"drover.v1.ListFailover
   tenant: string;
 
   /**
-   * At most this many; 0: 100.
+   * At most this many, the newest; 0: 100.
    *
    * @generated from field: uint32 limit = 2;
    */
@@ -277,11 +272,11 @@ export declare const ListFailoverHistoryRequestSchema: GenMessage<ListFailoverHi
  */
 export declare type FailoverEvent = Message<"drover.v1.FailoverEvent"> & {
   /**
-   * ISO time.
+   * When.
    *
-   * @generated from field: string at = 1;
+   * @generated from field: google.protobuf.Timestamp at = 1;
    */
-  at: string;
+  at?: Timestamp | undefined;
 
   /**
    * For example `failover.moved`.
@@ -338,7 +333,8 @@ export declare const ListFailoverHistoryResponseSchema: GenMessage<ListFailoverH
  */
 export declare const FailoverService: GenService<{
   /**
-   * Moves a tenant's primary to a cluster that holds a live replica: a planned switch-over.
+   * Moves a tenant's primary to a cluster that holds a live replica: a planned switch-over. Each step is told, then the
+   * outcome. The move goes on when the caller goes away; asking again with the same request id joins it.
    *
    * @generated from rpc drover.v1.FailoverService.FailoverTenant
    */
@@ -358,14 +354,24 @@ export declare const FailoverService: GenService<{
     output: typeof GetFailoverStatusResponseSchema;
   },
   /**
-   * Pauses or resumes automatic failover.
+   * Pauses automatic failover, until it is resumed.
    *
-   * @generated from rpc drover.v1.FailoverService.SetFailoverPaused
+   * @generated from rpc drover.v1.FailoverService.PauseFailover
    */
-  setFailoverPaused: {
+  pauseFailover: {
     methodKind: "unary";
-    input: typeof SetFailoverPausedRequestSchema;
-    output: typeof SetFailoverPausedResponseSchema;
+    input: typeof PauseFailoverRequestSchema;
+    output: typeof PauseFailoverResponseSchema;
+  },
+  /**
+   * Resumes automatic failover.
+   *
+   * @generated from rpc drover.v1.FailoverService.ResumeFailover
+   */
+  resumeFailover: {
+    methodKind: "unary";
+    input: typeof ResumeFailoverRequestSchema;
+    output: typeof ResumeFailoverResponseSchema;
   },
   /**
    * What was moved, when and why.

@@ -4,12 +4,13 @@
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_drover_v1_common } from "./common_pb.js";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file drover/v1/failover.proto.
  */
 export const file_drover_v1_failover = /*@__PURE__*/
-  fileDesc("Chhkcm92ZXIvdjEvZmFpbG92ZXIucHJvdG8SCWRyb3Zlci52MSJXChVGYWlsb3ZlclRlbmFudFJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIOCgZ0ZW5hbnQYAiABKAkSCgoCdG8YAyABKAkSDgoGcmVhc29uGAQgASgJIlcKFkZhaWxvdmVyVGVuYW50UmVzcG9uc2USDAoEc3RlcBgBIAEoCRIMCgRkb25lGAIgASgIEiEKBnRlbmFudBgDIAEoCzIRLmRyb3Zlci52MS5UZW5hbnQiGgoYR2V0RmFpbG92ZXJTdGF0dXNSZXF1ZXN0InYKGUdldEZhaWxvdmVyU3RhdHVzUmVzcG9uc2USDgoGbGVhZGVyGAEgASgJEgwKBGF1dG8YAiABKAgSDgoGcGF1c2VkGAMgASgIEisKCGNsdXN0ZXJzGAQgAygLMhkuZHJvdmVyLnYxLkNsdXN0ZXJWZXJkaWN0ImMKDkNsdXN0ZXJWZXJkaWN0Eg8KB2NsdXN0ZXIYASABKAkSDQoFc3RhdGUYAiABKAkSDQoFc2NvcmUYAyABKA0SDwoHZmFpbGluZxgEIAMoCRIRCglvYnNlcnZlcnMYBSADKAkiSwoYU2V0RmFpbG92ZXJQYXVzZWRSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDgoGcGF1c2VkGAIgASgIEgsKA3dobxgDIAEoCSIrChlTZXRGYWlsb3ZlclBhdXNlZFJlc3BvbnNlEg4KBnBhdXNlZBgBIAEoCCI7ChpMaXN0RmFpbG92ZXJIaXN0b3J5UmVxdWVzdBIOCgZ0ZW5hbnQYASABKAkSDQoFbGltaXQYAiABKA0iSQoNRmFpbG92ZXJFdmVudBIKCgJhdBgBIAEoCRIMCgRraW5kGAIgASgJEg4KBnRlbmFudBgDIAEoCRIOCgZkZXRhaWwYBCABKAkiRwobTGlzdEZhaWxvdmVySGlzdG9yeVJlc3BvbnNlEigKBmV2ZW50cxgBIAMoCzIYLmRyb3Zlci52MS5GYWlsb3ZlckV2ZW50MpADCg9GYWlsb3ZlclNlcnZpY2USVwoORmFpbG92ZXJUZW5hbnQSIC5kcm92ZXIudjEuRmFpbG92ZXJUZW5hbnRSZXF1ZXN0GiEuZHJvdmVyLnYxLkZhaWxvdmVyVGVuYW50UmVzcG9uc2UwARJeChFHZXRGYWlsb3ZlclN0YXR1cxIjLmRyb3Zlci52MS5HZXRGYWlsb3ZlclN0YXR1c1JlcXVlc3QaJC5kcm92ZXIudjEuR2V0RmFpbG92ZXJTdGF0dXNSZXNwb25zZRJeChFTZXRGYWlsb3ZlclBhdXNlZBIjLmRyb3Zlci52MS5TZXRGYWlsb3ZlclBhdXNlZFJlcXVlc3QaJC5kcm92ZXIudjEuU2V0RmFpbG92ZXJQYXVzZWRSZXNwb25zZRJkChNMaXN0RmFpbG92ZXJIaXN0b3J5EiUuZHJvdmVyLnYxLkxpc3RGYWlsb3Zlckhpc3RvcnlSZXF1ZXN0GiYuZHJvdmVyLnYxLkxpc3RGYWlsb3Zlckhpc3RvcnlSZXNwb25zZWIGcHJvdG8z", [file_drover_v1_common]);
+  fileDesc("Chhkcm92ZXIvdjEvZmFpbG92ZXIucHJvdG8SCWRyb3Zlci52MSJXChVGYWlsb3ZlclRlbmFudFJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIOCgZ0ZW5hbnQYAiABKAkSCgoCdG8YAyABKAkSDgoGcmVhc29uGAQgASgJImwKFkZhaWxvdmVyVGVuYW50UmVzcG9uc2USIwoEc3RlcBgBIAEoDjITLmRyb3Zlci52MS5Nb3ZlU3RlcEgAEiQKB291dGNvbWUYAiABKAsyES5kcm92ZXIudjEuVGVuYW50SABCBwoFZXZlbnQiGgoYR2V0RmFpbG92ZXJTdGF0dXNSZXF1ZXN0InYKGUdldEZhaWxvdmVyU3RhdHVzUmVzcG9uc2USDgoGbGVhZGVyGAEgASgJEgwKBGF1dG8YAiABKAgSDgoGcGF1c2VkGAMgASgIEisKCGNsdXN0ZXJzGAQgAygLMhkuZHJvdmVyLnYxLkNsdXN0ZXJWZXJkaWN0IjcKFFBhdXNlRmFpbG92ZXJSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSCwoDd2hvGAIgASgJIicKFVBhdXNlRmFpbG92ZXJSZXNwb25zZRIOCgZwYXVzZWQYASABKAgiOAoVUmVzdW1lRmFpbG92ZXJSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSCwoDd2hvGAIgASgJIigKFlJlc3VtZUZhaWxvdmVyUmVzcG9uc2USDgoGcGF1c2VkGAEgASgIIjsKGkxpc3RGYWlsb3Zlckhpc3RvcnlSZXF1ZXN0Eg4KBnRlbmFudBgBIAEoCRINCgVsaW1pdBgCIAEoDSJlCg1GYWlsb3ZlckV2ZW50EiYKAmF0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAIgASgJEg4KBnRlbmFudBgDIAEoCRIOCgZkZXRhaWwYBCABKAkiRwobTGlzdEZhaWxvdmVySGlzdG9yeVJlc3BvbnNlEigKBmV2ZW50cxgBIAMoCzIYLmRyb3Zlci52MS5GYWlsb3ZlckV2ZW50MtsDCg9GYWlsb3ZlclNlcnZpY2USVwoORmFpbG92ZXJUZW5hbnQSIC5kcm92ZXIudjEuRmFpbG92ZXJUZW5hbnRSZXF1ZXN0GiEuZHJvdmVyLnYxLkZhaWxvdmVyVGVuYW50UmVzcG9uc2UwARJeChFHZXRGYWlsb3ZlclN0YXR1cxIjLmRyb3Zlci52MS5HZXRGYWlsb3ZlclN0YXR1c1JlcXVlc3QaJC5kcm92ZXIudjEuR2V0RmFpbG92ZXJTdGF0dXNSZXNwb25zZRJSCg1QYXVzZUZhaWxvdmVyEh8uZHJvdmVyLnYxLlBhdXNlRmFpbG92ZXJSZXF1ZXN0GiAuZHJvdmVyLnYxLlBhdXNlRmFpbG92ZXJSZXNwb25zZRJVCg5SZXN1bWVGYWlsb3ZlchIgLmRyb3Zlci52MS5SZXN1bWVGYWlsb3ZlclJlcXVlc3QaIS5kcm92ZXIudjEuUmVzdW1lRmFpbG92ZXJSZXNwb25zZRJkChNMaXN0RmFpbG92ZXJIaXN0b3J5EiUuZHJvdmVyLnYxLkxpc3RGYWlsb3Zlckhpc3RvcnlSZXF1ZXN0GiYuZHJvdmVyLnYxLkxpc3RGYWlsb3Zlckhpc3RvcnlSZXNwb25zZWIGcHJvdG8z", [file_drover_v1_common, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message drover.v1.FailoverTenantRequest.
@@ -40,46 +41,53 @@ export const GetFailoverStatusResponseSchema = /*@__PURE__*/
   messageDesc(file_drover_v1_failover, 3);
 
 /**
- * Describes the message drover.v1.ClusterVerdict.
- * Use `create(ClusterVerdictSchema)` to create a new message.
+ * Describes the message drover.v1.PauseFailoverRequest.
+ * Use `create(PauseFailoverRequestSchema)` to create a new message.
  */
-export const ClusterVerdictSchema = /*@__PURE__*/
+export const PauseFailoverRequestSchema = /*@__PURE__*/
   messageDesc(file_drover_v1_failover, 4);
 
 /**
- * Describes the message drover.v1.SetFailoverPausedRequest.
- * Use `create(SetFailoverPausedRequestSchema)` to create a new message.
+ * Describes the message drover.v1.PauseFailoverResponse.
+ * Use `create(PauseFailoverResponseSchema)` to create a new message.
  */
-export const SetFailoverPausedRequestSchema = /*@__PURE__*/
+export const PauseFailoverResponseSchema = /*@__PURE__*/
   messageDesc(file_drover_v1_failover, 5);
 
 /**
- * Describes the message drover.v1.SetFailoverPausedResponse.
- * Use `create(SetFailoverPausedResponseSchema)` to create a new message.
+ * Describes the message drover.v1.ResumeFailoverRequest.
+ * Use `create(ResumeFailoverRequestSchema)` to create a new message.
  */
-export const SetFailoverPausedResponseSchema = /*@__PURE__*/
+export const ResumeFailoverRequestSchema = /*@__PURE__*/
   messageDesc(file_drover_v1_failover, 6);
+
+/**
+ * Describes the message drover.v1.ResumeFailoverResponse.
+ * Use `create(ResumeFailoverResponseSchema)` to create a new message.
+ */
+export const ResumeFailoverResponseSchema = /*@__PURE__*/
+  messageDesc(file_drover_v1_failover, 7);
 
 /**
  * Describes the message drover.v1.ListFailoverHistoryRequest.
  * Use `create(ListFailoverHistoryRequestSchema)` to create a new message.
  */
 export const ListFailoverHistoryRequestSchema = /*@__PURE__*/
-  messageDesc(file_drover_v1_failover, 7);
+  messageDesc(file_drover_v1_failover, 8);
 
 /**
  * Describes the message drover.v1.FailoverEvent.
  * Use `create(FailoverEventSchema)` to create a new message.
  */
 export const FailoverEventSchema = /*@__PURE__*/
-  messageDesc(file_drover_v1_failover, 8);
+  messageDesc(file_drover_v1_failover, 9);
 
 /**
  * Describes the message drover.v1.ListFailoverHistoryResponse.
  * Use `create(ListFailoverHistoryResponseSchema)` to create a new message.
  */
 export const ListFailoverHistoryResponseSchema = /*@__PURE__*/
-  messageDesc(file_drover_v1_failover, 9);
+  messageDesc(file_drover_v1_failover, 10);
 
 /**
  * Moves of tenants between clusters.

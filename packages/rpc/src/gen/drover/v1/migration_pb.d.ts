@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Isolation, Tenant } from "./common_pb.js";
+import type { Tenant } from "./common_pb.js";
 
 /**
  * Describes the file drover/v1/migration.proto.
@@ -18,65 +18,72 @@ export declare const file_drover_v1_migration: GenFile;
  */
 export declare type CreateTenantRequest = Message<"drover.v1.CreateTenantRequest"> & {
   /**
-   * Makes repeating the call safe.
+   * Makes repeating the call safe. Needed.
    *
    * @generated from field: string request_id = 1;
    */
   requestId: string;
 
   /**
-   * Name of the tenant.
+   * Name of the tenant, as its rows spell it.
    *
    * @generated from field: string tenant = 2;
    */
   tenant: string;
 
   /**
-   * Cluster that serves it.
+   * Cluster that serves it; empty: the first configured.
    *
    * @generated from field: string primary = 3;
    */
   primary: string;
 
   /**
-   * Clusters that stand by; empty: as the tier asks.
+   * Clusters that stand by; empty: as many as the tier asks for.
    *
    * @generated from field: repeated string replicas = 4;
    */
   replicas: string[];
 
   /**
+   * Stand-by clusters are wanted neither by name nor by tier.
+   *
+   * @generated from field: bool no_replicas = 5;
+   */
+  noReplicas: boolean;
+
+  /**
    * Quality of service; empty: standard.
    *
-   * @generated from field: string tier = 5;
+   * @generated from field: string tier = 6;
    */
   tier: string;
 
   /**
-   * How its rows are told from others.
+   * Database on every cluster; empty: the primary's first, or the tenant's own where databases tell tenants apart.
    *
-   * @generated from field: drover.v1.Isolation isolation = 6;
+   * @generated from field: string database = 7;
    */
-  isolation: Isolation;
+  database: string;
 
   /**
    * Login within the tenant; empty: app.
    *
-   * @generated from field: string user = 7;
+   * @generated from field: string user = 8;
    */
   user: string;
 
   /**
-   * Its password; empty: one is made and returned once.
+   * Its password; empty: one is made and returned.
    *
-   * @generated from field: string password = 8;
+   * @generated from field: string password = 9;
    */
   password: string;
 
   /**
-   * Its rows are there already: replicas are copied.
+   * It has rows already, so its replicas are copied. Rows are looked for when this is not set.
    *
-   * @generated from field: bool has_data = 9;
+   * @generated from field: bool has_data = 10;
    */
   hasData: boolean;
 };
@@ -101,7 +108,7 @@ export declare type CreateTenantResponse = Message<"drover.v1.CreateTenantRespon
   tenant?: Tenant | undefined;
 
   /**
-   * The password that was made; empty when it was given.
+   * The password that was made; empty when it was given. Repeating the request gives it again.
    *
    * @generated from field: string password = 2;
    */
@@ -195,7 +202,7 @@ export declare const GetTenantResponseSchema: GenMessage<GetTenantResponse>;
  */
 export declare type AddReplicaRequest = Message<"drover.v1.AddReplicaRequest"> & {
   /**
-   * Makes repeating the call safe.
+   * Makes repeating the call safe. Needed.
    *
    * @generated from field: string request_id = 1;
    */
@@ -214,6 +221,13 @@ export declare type AddReplicaRequest = Message<"drover.v1.AddReplicaRequest"> &
    * @generated from field: string to = 3;
    */
   to: string;
+
+  /**
+   * A live replica is copied anew; otherwise it is left as it is.
+   *
+   * @generated from field: bool anew = 4;
+   */
+  anew: boolean;
 };
 
 /**
@@ -223,13 +237,13 @@ export declare type AddReplicaRequest = Message<"drover.v1.AddReplicaRequest"> &
 export declare const AddReplicaRequestSchema: GenMessage<AddReplicaRequest>;
 
 /**
- * Progress, then the outcome.
+ * How far a copy is.
  *
- * @generated from message drover.v1.AddReplicaResponse
+ * @generated from message drover.v1.CopyProgress
  */
-export declare type AddReplicaResponse = Message<"drover.v1.AddReplicaResponse"> & {
+export declare type CopyProgress = Message<"drover.v1.CopyProgress"> & {
   /**
-   * copying, catching up, live.
+   * For people: what is being done.
    *
    * @generated from field: string phase = 1;
    */
@@ -243,32 +257,54 @@ export declare type AddReplicaResponse = Message<"drover.v1.AddReplicaResponse">
   table: string;
 
   /**
-   * Rows copied so far.
+   * Rows copied so far, of all tables.
    *
    * @generated from field: uint64 rows = 3;
    */
   rows: bigint;
 
   /**
-   * Rows to copy, as far as known.
+   * Rows to copy, as far as known; 0: not known.
    *
    * @generated from field: uint64 total = 4;
    */
   total: bigint;
+};
 
-  /**
-   * This is the outcome.
-   *
-   * @generated from field: bool done = 5;
-   */
-  done: boolean;
+/**
+ * Describes the message drover.v1.CopyProgress.
+ * Use `create(CopyProgressSchema)` to create a new message.
+ */
+export declare const CopyProgressSchema: GenMessage<CopyProgress>;
 
+/**
+ * Progress, or the outcome.
+ *
+ * @generated from message drover.v1.AddReplicaResponse
+ */
+export declare type AddReplicaResponse = Message<"drover.v1.AddReplicaResponse"> & {
   /**
-   * The tenant afterwards.
+   * What is told.
    *
-   * @generated from field: drover.v1.Tenant tenant = 6;
+   * @generated from oneof drover.v1.AddReplicaResponse.event
    */
-  tenant?: Tenant | undefined;
+  event: {
+    /**
+     * How far it is.
+     *
+     * @generated from field: drover.v1.CopyProgress progress = 1;
+     */
+    value: CopyProgress;
+    case: "progress";
+  } | {
+    /**
+     * The replica is live: the tenant afterwards.
+     *
+     * @generated from field: drover.v1.Tenant outcome = 2;
+     */
+    value: Tenant;
+    case: "outcome";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -314,7 +350,8 @@ export declare const MigrationService: GenService<{
     output: typeof GetTenantResponseSchema;
   },
   /**
-   * Adds a replica, or copies one anew: a copy at a known position, followed by the stream.
+   * Adds a replica, or copies one anew: a copy at a known position, followed by the stream. The copy goes on when the caller
+   * goes away; asking again joins it.
    *
    * @generated from rpc drover.v1.MigrationService.AddReplica
    */

@@ -4,6 +4,8 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { ClusterVerdict } from "./common_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file drover/v1/replication.proto.
@@ -38,7 +40,7 @@ export declare type Component = Message<"drover.v1.Component"> & {
   name: string;
 
   /**
-   * It answers and is ready.
+   * It answers and works.
    *
    * @generated from field: bool ok = 2;
    */
@@ -59,52 +61,38 @@ export declare type Component = Message<"drover.v1.Component"> & {
 export declare const ComponentSchema: GenMessage<Component>;
 
 /**
- * A cluster as the failover controller sees it.
+ * A cluster and what it holds.
  *
  * @generated from message drover.v1.ClusterStatus
  */
 export declare type ClusterStatus = Message<"drover.v1.ClusterStatus"> & {
   /**
-   * Name of the cluster.
+   * The failover controller's verdict; its state is unspecified when no controller answers.
    *
-   * @generated from field: string cluster = 1;
+   * @generated from field: drover.v1.ClusterVerdict verdict = 1;
    */
-  cluster: string;
-
-  /**
-   * up, suspect, dead or unknown.
-   *
-   * @generated from field: string state = 2;
-   */
-  state: string;
-
-  /**
-   * Share of healthy signals, 0 to 100.
-   *
-   * @generated from field: uint32 score = 3;
-   */
-  score: number;
-
-  /**
-   * Signals that fail now.
-   *
-   * @generated from field: repeated string failing = 4;
-   */
-  failing: string[];
+  verdict?: ClusterVerdict | undefined;
 
   /**
    * Tenants it serves.
    *
-   * @generated from field: uint32 primaries = 5;
+   * @generated from field: uint32 primaries = 2;
    */
   primaries: number;
 
   /**
    * Tenants it stands by for.
    *
-   * @generated from field: uint32 replicas = 6;
+   * @generated from field: uint32 replicas = 3;
    */
   replicas: number;
+
+  /**
+   * Tenants whose replica is parked here; see ListLedger.
+   *
+   * @generated from field: uint32 parked = 4;
+   */
+  parked: number;
 };
 
 /**
@@ -120,14 +108,14 @@ export declare const ClusterStatusSchema: GenMessage<ClusterStatus>;
  */
 export declare type GetStatusResponse = Message<"drover.v1.GetStatusResponse"> & {
   /**
-   * Services.
+   * Services, by name.
    *
    * @generated from field: repeated drover.v1.Component components = 1;
    */
   components: Component[];
 
   /**
-   * Clusters.
+   * Clusters, as configured.
    *
    * @generated from field: repeated drover.v1.ClusterStatus clusters = 2;
    */
@@ -146,13 +134,6 @@ export declare type GetStatusResponse = Message<"drover.v1.GetStatusResponse"> &
    * @generated from field: uint32 moving = 4;
    */
   moving: number;
-
-  /**
-   * Tenants whose replica is parked.
-   *
-   * @generated from field: uint32 parked = 5;
-   */
-  parked: number;
 };
 
 /**
@@ -160,26 +141,6 @@ export declare type GetStatusResponse = Message<"drover.v1.GetStatusResponse"> &
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export declare const GetStatusResponseSchema: GenMessage<GetStatusResponse>;
-
-/**
- * Which tenants.
- *
- * @generated from message drover.v1.GetLagRequest
- */
-export declare type GetLagRequest = Message<"drover.v1.GetLagRequest"> & {
-  /**
-   * Only this tenant; empty: all.
-   *
-   * @generated from field: string tenant = 1;
-   */
-  tenant: string;
-};
-
-/**
- * Describes the message drover.v1.GetLagRequest.
- * Use `create(GetLagRequestSchema)` to create a new message.
- */
-export declare const GetLagRequestSchema: GenMessage<GetLagRequest>;
 
 /**
  * Lag of one tenant on one replica.
@@ -195,7 +156,7 @@ export declare type TenantLag = Message<"drover.v1.TenantLag"> & {
   tenant: string;
 
   /**
-   * Where the changes come from.
+   * Cluster the changes come from.
    *
    * @generated from field: string source = 2;
    */
@@ -209,18 +170,18 @@ export declare type TenantLag = Message<"drover.v1.TenantLag"> & {
   target: string;
 
   /**
-   * live, catchup, copying, held or parked.
+   * What is done with its changes.
    *
-   * @generated from field: string feed = 4;
+   * @generated from field: drover.v1.Feed feed = 4;
    */
-  feed: string;
+  feed: Feed;
 
   /**
-   * Age of the newest point in time up to which all changes are applied.
+   * Age of the newest point in time up to which all changes are applied; absent while it is not known.
    *
-   * @generated from field: double lag_seconds = 5;
+   * @generated from field: optional double lag_seconds = 5;
    */
-  lagSeconds: number;
+  lagSeconds?: number | undefined;
 
   /**
    * Applied up to this commit.
@@ -244,13 +205,33 @@ export declare type TenantLag = Message<"drover.v1.TenantLag"> & {
 export declare const TenantLagSchema: GenMessage<TenantLag>;
 
 /**
+ * Which tenants.
+ *
+ * @generated from message drover.v1.GetLagRequest
+ */
+export declare type GetLagRequest = Message<"drover.v1.GetLagRequest"> & {
+  /**
+   * Only this tenant; empty: all.
+   *
+   * @generated from field: string tenant = 1;
+   */
+  tenant: string;
+};
+
+/**
+ * Describes the message drover.v1.GetLagRequest.
+ * Use `create(GetLagRequestSchema)` to create a new message.
+ */
+export declare const GetLagRequestSchema: GenMessage<GetLagRequest>;
+
+/**
  * Lag of tenants.
  *
  * @generated from message drover.v1.GetLagResponse
  */
 export declare type GetLagResponse = Message<"drover.v1.GetLagResponse"> & {
   /**
-   * One for each tenant and replica.
+   * One for each tenant and replica, the largest first.
    *
    * @generated from field: repeated drover.v1.TenantLag lags = 1;
    */
@@ -269,6 +250,67 @@ export declare type GetLagResponse = Message<"drover.v1.GetLagResponse"> & {
  * Use `create(GetLagResponseSchema)` to create a new message.
  */
 export declare const GetLagResponseSchema: GenMessage<GetLagResponse>;
+
+/**
+ * Which tenants, how often.
+ *
+ * @generated from message drover.v1.WatchLagRequest
+ */
+export declare type WatchLagRequest = Message<"drover.v1.WatchLagRequest"> & {
+  /**
+   * Only this tenant; empty: all.
+   *
+   * @generated from field: string tenant = 1;
+   */
+  tenant: string;
+
+  /**
+   * Time between answers, milliseconds, at least 100; 0: 1000.
+   *
+   * @generated from field: uint32 interval_ms = 2;
+   */
+  intervalMs: number;
+};
+
+/**
+ * Describes the message drover.v1.WatchLagRequest.
+ * Use `create(WatchLagRequestSchema)` to create a new message.
+ */
+export declare const WatchLagRequestSchema: GenMessage<WatchLagRequest>;
+
+/**
+ * Lag of tenants at a moment.
+ *
+ * @generated from message drover.v1.WatchLagResponse
+ */
+export declare type WatchLagResponse = Message<"drover.v1.WatchLagResponse"> & {
+  /**
+   * As of when.
+   *
+   * @generated from field: google.protobuf.Timestamp at = 1;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * One for each tenant and replica, the largest first.
+   *
+   * @generated from field: repeated drover.v1.TenantLag lags = 2;
+   */
+  lags: TenantLag[];
+
+  /**
+   * Clusters whose apply worker did not answer.
+   *
+   * @generated from field: repeated string unreachable = 3;
+   */
+  unreachable: string[];
+};
+
+/**
+ * Describes the message drover.v1.WatchLagResponse.
+ * Use `create(WatchLagResponseSchema)` to create a new message.
+ */
+export declare const WatchLagResponseSchema: GenMessage<WatchLagResponse>;
 
 /**
  * Which tenant.
@@ -304,23 +346,30 @@ export declare type TableVerification = Message<"drover.v1.TableVerification"> &
   table: string;
 
   /**
+   * The replica's cluster.
+   *
+   * @generated from field: string target = 2;
+   */
+  target: string;
+
+  /**
    * Rows of the tenant on the primary.
    *
-   * @generated from field: uint64 rows = 2;
+   * @generated from field: uint64 rows = 3;
    */
   rows: bigint;
 
   /**
    * The checksums agree.
    *
-   * @generated from field: bool equal = 3;
+   * @generated from field: bool equal = 4;
    */
   equal: boolean;
 
   /**
    * Keys that differ, as JSON; the first hundred.
    *
-   * @generated from field: repeated string differing_keys = 4;
+   * @generated from field: repeated string differing_keys = 5;
    */
   differingKeys: string[];
 };
@@ -332,45 +381,60 @@ export declare type TableVerification = Message<"drover.v1.TableVerification"> &
 export declare const TableVerificationSchema: GenMessage<TableVerification>;
 
 /**
- * Progress, then the result.
+ * The result of a verification.
+ *
+ * @generated from message drover.v1.Verification
+ */
+export declare type Verification = Message<"drover.v1.Verification"> & {
+  /**
+   * Every replica equals its source.
+   *
+   * @generated from field: bool equal = 1;
+   */
+  equal: boolean;
+
+  /**
+   * Tables, for each replica.
+   *
+   * @generated from field: repeated drover.v1.TableVerification tables = 2;
+   */
+  tables: TableVerification[];
+};
+
+/**
+ * Describes the message drover.v1.Verification.
+ * Use `create(VerificationSchema)` to create a new message.
+ */
+export declare const VerificationSchema: GenMessage<Verification>;
+
+/**
+ * Progress, or the result.
  *
  * @generated from message drover.v1.VerifyTenantResponse
  */
 export declare type VerifyTenantResponse = Message<"drover.v1.VerifyTenantResponse"> & {
   /**
-   * A line about what is being done; empty on the result.
+   * What is told.
    *
-   * @generated from field: string progress = 1;
+   * @generated from oneof drover.v1.VerifyTenantResponse.event
    */
-  progress: string;
-
-  /**
-   * This is the result.
-   *
-   * @generated from field: bool done = 2;
-   */
-  done: boolean;
-
-  /**
-   * The replica equals its source.
-   *
-   * @generated from field: bool equal = 3;
-   */
-  equal: boolean;
-
-  /**
-   * The replica's cluster.
-   *
-   * @generated from field: string target = 4;
-   */
-  target: string;
-
-  /**
-   * Tables.
-   *
-   * @generated from field: repeated drover.v1.TableVerification tables = 5;
-   */
-  tables: TableVerification[];
+  event: {
+    /**
+     * A line for people about what is being done.
+     *
+     * @generated from field: string progress = 1;
+     */
+    value: string;
+    case: "progress";
+  } | {
+    /**
+     * The result.
+     *
+     * @generated from field: drover.v1.Verification result = 2;
+     */
+    value: Verification;
+    case: "result";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -378,6 +442,117 @@ export declare type VerifyTenantResponse = Message<"drover.v1.VerifyTenantRespon
  * Use `create(VerifyTenantResponseSchema)` to create a new message.
  */
 export declare const VerifyTenantResponseSchema: GenMessage<VerifyTenantResponse>;
+
+/**
+ * A write that was kept.
+ *
+ * @generated from message drover.v1.LedgerEntry
+ */
+export declare type LedgerEntry = Message<"drover.v1.LedgerEntry"> & {
+  /**
+   * Cluster whose ledger holds it.
+   *
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * Database on that cluster.
+   *
+   * @generated from field: string database = 2;
+   */
+  database: string;
+
+  /**
+   * Number within the database.
+   *
+   * @generated from field: uint64 id = 3;
+   */
+  id: bigint;
+
+  /**
+   * Name of the tenant.
+   *
+   * @generated from field: string tenant = 4;
+   */
+  tenant: string;
+
+  /**
+   * Where it was written.
+   *
+   * @generated from field: string source = 5;
+   */
+  source: string;
+
+  /**
+   * Epoch it was written under; 0: not known.
+   *
+   * @generated from field: uint64 epoch = 6;
+   */
+  epoch: bigint;
+
+  /**
+   * Its commit.
+   *
+   * @generated from field: string commit_lsn = 7;
+   */
+  commitLsn: string;
+
+  /**
+   * For example `stale_epoch` or `poison`.
+   *
+   * @generated from field: string kind = 8;
+   */
+  kind: string;
+
+  /**
+   * Why it is here.
+   *
+   * @generated from field: string reason = 9;
+   */
+  reason: string;
+
+  /**
+   * The changes, as JSON.
+   *
+   * @generated from field: string detail = 10;
+   */
+  detail: string;
+
+  /**
+   * What became of it.
+   *
+   * @generated from field: drover.v1.LedgerStatus status = 11;
+   */
+  status: LedgerStatus;
+
+  /**
+   * When it was written down.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 12;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * When it was decided.
+   *
+   * @generated from field: google.protobuf.Timestamp resolved_at = 13;
+   */
+  resolvedAt?: Timestamp | undefined;
+
+  /**
+   * Who decided.
+   *
+   * @generated from field: string resolved_by = 14;
+   */
+  resolvedBy: string;
+};
+
+/**
+ * Describes the message drover.v1.LedgerEntry.
+ * Use `create(LedgerEntrySchema)` to create a new message.
+ */
+export declare const LedgerEntrySchema: GenMessage<LedgerEntry>;
 
 /**
  * Which entries.
@@ -400,7 +575,7 @@ export declare type ListLedgerRequest = Message<"drover.v1.ListLedgerRequest"> &
   openOnly: boolean;
 
   /**
-   * At most this many; 0: 100.
+   * At most this many, the newest; 0: 100.
    *
    * @generated from field: uint32 limit = 3;
    */
@@ -414,96 +589,6 @@ export declare type ListLedgerRequest = Message<"drover.v1.ListLedgerRequest"> &
 export declare const ListLedgerRequestSchema: GenMessage<ListLedgerRequest>;
 
 /**
- * A write that was kept.
- *
- * @generated from message drover.v1.LedgerEntry
- */
-export declare type LedgerEntry = Message<"drover.v1.LedgerEntry"> & {
-  /**
-   * Cluster whose ledger holds it.
-   *
-   * @generated from field: string cluster = 1;
-   */
-  cluster: string;
-
-  /**
-   * Number within the cluster.
-   *
-   * @generated from field: uint64 id = 2;
-   */
-  id: bigint;
-
-  /**
-   * Name of the tenant.
-   *
-   * @generated from field: string tenant = 3;
-   */
-  tenant: string;
-
-  /**
-   * Where it was written.
-   *
-   * @generated from field: string source = 4;
-   */
-  source: string;
-
-  /**
-   * Epoch it was written under.
-   *
-   * @generated from field: uint64 epoch = 5;
-   */
-  epoch: bigint;
-
-  /**
-   * Its commit.
-   *
-   * @generated from field: string commit_lsn = 6;
-   */
-  commitLsn: string;
-
-  /**
-   * stale_epoch, poison, skipped.
-   *
-   * @generated from field: string kind = 7;
-   */
-  kind: string;
-
-  /**
-   * Why it is here.
-   *
-   * @generated from field: string reason = 8;
-   */
-  reason: string;
-
-  /**
-   * The changes, as JSON.
-   *
-   * @generated from field: string detail = 9;
-   */
-  detail: string;
-
-  /**
-   * open, retried, skipped, resolved.
-   *
-   * @generated from field: string status = 10;
-   */
-  status: string;
-
-  /**
-   * ISO time.
-   *
-   * @generated from field: string created_at = 11;
-   */
-  createdAt: string;
-};
-
-/**
- * Describes the message drover.v1.LedgerEntry.
- * Use `create(LedgerEntrySchema)` to create a new message.
- */
-export declare const LedgerEntrySchema: GenMessage<LedgerEntry>;
-
-/**
  * Entries.
  *
  * @generated from message drover.v1.ListLedgerResponse
@@ -515,6 +600,13 @@ export declare type ListLedgerResponse = Message<"drover.v1.ListLedgerResponse">
    * @generated from field: repeated drover.v1.LedgerEntry entries = 1;
    */
   entries: LedgerEntry[];
+
+  /**
+   * Clusters whose ledger could not be read.
+   *
+   * @generated from field: repeated string unreachable = 2;
+   */
+  unreachable: string[];
 };
 
 /**
@@ -530,7 +622,7 @@ export declare const ListLedgerResponseSchema: GenMessage<ListLedgerResponse>;
  */
 export declare type ResolveLedgerRequest = Message<"drover.v1.ResolveLedgerRequest"> & {
   /**
-   * Makes repeating the call safe.
+   * Makes repeating the call safe. Needed.
    *
    * @generated from field: string request_id = 1;
    */
@@ -544,23 +636,30 @@ export declare type ResolveLedgerRequest = Message<"drover.v1.ResolveLedgerReque
   cluster: string;
 
   /**
-   * Number within the cluster.
+   * Database on that cluster; empty: its first.
    *
-   * @generated from field: uint64 id = 3;
+   * @generated from field: string database = 3;
+   */
+  database: string;
+
+  /**
+   * Number within the database.
+   *
+   * @generated from field: uint64 id = 4;
    */
   id: bigint;
 
   /**
    * What to do.
    *
-   * @generated from field: drover.v1.LedgerAction action = 4;
+   * @generated from field: drover.v1.LedgerAction action = 5;
    */
   action: LedgerAction;
 
   /**
-   * Who decided.
+   * Who decided, for the record.
    *
-   * @generated from field: string who = 5;
+   * @generated from field: string who = 6;
    */
   who: string;
 };
@@ -590,6 +689,107 @@ export declare type ResolveLedgerResponse = Message<"drover.v1.ResolveLedgerResp
  * Use `create(ResolveLedgerResponseSchema)` to create a new message.
  */
 export declare const ResolveLedgerResponseSchema: GenMessage<ResolveLedgerResponse>;
+
+/**
+ * What is done with a tenant's changes at a replica.
+ *
+ * @generated from enum drover.v1.Feed
+ */
+export enum Feed {
+  /**
+   * Not known.
+   *
+   * @generated from enum value: FEED_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Rows are being copied; changes are applied afterwards.
+   *
+   * @generated from enum value: FEED_COPYING = 1;
+   */
+  COPYING = 1,
+
+  /**
+   * Read by a consumer of its own until it has caught up.
+   *
+   * @generated from enum value: FEED_CATCHUP = 2;
+   */
+  CATCHUP = 2,
+
+  /**
+   * Applied with its partition.
+   *
+   * @generated from enum value: FEED_LIVE = 3;
+   */
+  LIVE = 3,
+
+  /**
+   * Held for a move or a snapshot; it goes on by itself.
+   *
+   * @generated from enum value: FEED_HELD = 4;
+   */
+  HELD = 4,
+
+  /**
+   * Stopped by a change that cannot be applied; see ListLedger.
+   *
+   * @generated from enum value: FEED_PARKED = 5;
+   */
+  PARKED = 5,
+}
+
+/**
+ * Describes the enum drover.v1.Feed.
+ */
+export declare const FeedSchema: GenEnum<Feed>;
+
+/**
+ * What became of a ledger entry.
+ *
+ * @generated from enum drover.v1.LedgerStatus
+ */
+export enum LedgerStatus {
+  /**
+   * Not known.
+   *
+   * @generated from enum value: LEDGER_STATUS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nobody has decided yet.
+   *
+   * @generated from enum value: LEDGER_STATUS_OPEN = 1;
+   */
+  OPEN = 1,
+
+  /**
+   * It is being applied again.
+   *
+   * @generated from enum value: LEDGER_STATUS_RETRIED = 2;
+   */
+  RETRIED = 2,
+
+  /**
+   * It was left out.
+   *
+   * @generated from enum value: LEDGER_STATUS_SKIPPED = 3;
+   */
+  SKIPPED = 3,
+
+  /**
+   * It was applied after all, or its rows were mended.
+   *
+   * @generated from enum value: LEDGER_STATUS_RESOLVED = 4;
+   */
+  RESOLVED = 4,
+}
+
+/**
+ * Describes the enum drover.v1.LedgerStatus.
+ */
+export declare const LedgerStatusSchema: GenEnum<LedgerStatus>;
 
 /**
  * What to do with an entry.
@@ -649,6 +849,16 @@ export declare const ReplicationService: GenService<{
     methodKind: "unary";
     input: typeof GetLagRequestSchema;
     output: typeof GetLagResponseSchema;
+  },
+  /**
+   * The same, again and again, until the caller goes away.
+   *
+   * @generated from rpc drover.v1.ReplicationService.WatchLag
+   */
+  watchLag: {
+    methodKind: "server_streaming";
+    input: typeof WatchLagRequestSchema;
+    output: typeof WatchLagResponseSchema;
   },
   /**
    * Compares a tenant's rows on its primary and its replicas at one common point while both are live.

@@ -3,12 +3,14 @@
 /* eslint-disable */
 
 import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
+import { file_drover_v1_common } from "./common_pb.js";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file drover/v1/replication.proto.
  */
 export const file_drover_v1_replication = /*@__PURE__*/
-  fileDesc("Chtkcm92ZXIvdjEvcmVwbGljYXRpb24ucHJvdG8SCWRyb3Zlci52MSISChBHZXRTdGF0dXNSZXF1ZXN0IjUKCUNvbXBvbmVudBIMCgRuYW1lGAEgASgJEgoKAm9rGAIgASgIEg4KBmRldGFpbBgDIAEoCSJ0Cg1DbHVzdGVyU3RhdHVzEg8KB2NsdXN0ZXIYASABKAkSDQoFc3RhdGUYAiABKAkSDQoFc2NvcmUYAyABKA0SDwoHZmFpbGluZxgEIAMoCRIRCglwcmltYXJpZXMYBSABKA0SEAoIcmVwbGljYXMYBiABKA0imgEKEUdldFN0YXR1c1Jlc3BvbnNlEigKCmNvbXBvbmVudHMYASADKAsyFC5kcm92ZXIudjEuQ29tcG9uZW50EioKCGNsdXN0ZXJzGAIgAygLMhguZHJvdmVyLnYxLkNsdXN0ZXJTdGF0dXMSDwoHdGVuYW50cxgDIAEoDRIOCgZtb3ZpbmcYBCABKA0SDgoGcGFya2VkGAUgASgNIh8KDUdldExhZ1JlcXVlc3QSDgoGdGVuYW50GAEgASgJIoIBCglUZW5hbnRMYWcSDgoGdGVuYW50GAEgASgJEg4KBnNvdXJjZRgCIAEoCRIOCgZ0YXJnZXQYAyABKAkSDAoEZmVlZBgEIAEoCRITCgtsYWdfc2Vjb25kcxgFIAEoARISCgpjb21taXRfbHNuGAYgASgJEg4KBnJlYXNvbhgHIAEoCSJJCg5HZXRMYWdSZXNwb25zZRIiCgRsYWdzGAEgAygLMhQuZHJvdmVyLnYxLlRlbmFudExhZxITCgt1bnJlYWNoYWJsZRgCIAMoCSIlChNWZXJpZnlUZW5hbnRSZXF1ZXN0Eg4KBnRlbmFudBgBIAEoCSJXChFUYWJsZVZlcmlmaWNhdGlvbhINCgV0YWJsZRgBIAEoCRIMCgRyb3dzGAIgASgEEg0KBWVxdWFsGAMgASgIEhYKDmRpZmZlcmluZ19rZXlzGAQgAygJIoMBChRWZXJpZnlUZW5hbnRSZXNwb25zZRIQCghwcm9ncmVzcxgBIAEoCRIMCgRkb25lGAIgASgIEg0KBWVxdWFsGAMgASgIEg4KBnRhcmdldBgEIAEoCRIsCgZ0YWJsZXMYBSADKAsyHC5kcm92ZXIudjEuVGFibGVWZXJpZmljYXRpb24iRQoRTGlzdExlZGdlclJlcXVlc3QSDgoGdGVuYW50GAEgASgJEhEKCW9wZW5fb25seRgCIAEoCBINCgVsaW1pdBgDIAEoDSK/AQoLTGVkZ2VyRW50cnkSDwoHY2x1c3RlchgBIAEoCRIKCgJpZBgCIAEoBBIOCgZ0ZW5hbnQYAyABKAkSDgoGc291cmNlGAQgASgJEg0KBWVwb2NoGAUgASgEEhIKCmNvbW1pdF9sc24YBiABKAkSDAoEa2luZBgHIAEoCRIOCgZyZWFzb24YCCABKAkSDgoGZGV0YWlsGAkgASgJEg4KBnN0YXR1cxgKIAEoCRISCgpjcmVhdGVkX2F0GAsgASgJIj0KEkxpc3RMZWRnZXJSZXNwb25zZRInCgdlbnRyaWVzGAEgAygLMhYuZHJvdmVyLnYxLkxlZGdlckVudHJ5In0KFFJlc29sdmVMZWRnZXJSZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkSDwoHY2x1c3RlchgCIAEoCRIKCgJpZBgDIAEoBBInCgZhY3Rpb24YBCABKA4yFy5kcm92ZXIudjEuTGVkZ2VyQWN0aW9uEgsKA3dobxgFIAEoCSI+ChVSZXNvbHZlTGVkZ2VyUmVzcG9uc2USJQoFZW50cnkYASABKAsyFi5kcm92ZXIudjEuTGVkZ2VyRW50cnkqXgoMTGVkZ2VyQWN0aW9uEh0KGUxFREdFUl9BQ1RJT05fVU5TUEVDSUZJRUQQABIXChNMRURHRVJfQUNUSU9OX1JFVFJZEAESFgoSTEVER0VSX0FDVElPTl9TS0lQEAIyjQMKElJlcGxpY2F0aW9uU2VydmljZRJGCglHZXRTdGF0dXMSGy5kcm92ZXIudjEuR2V0U3RhdHVzUmVxdWVzdBocLmRyb3Zlci52MS5HZXRTdGF0dXNSZXNwb25zZRI9CgZHZXRMYWcSGC5kcm92ZXIudjEuR2V0TGFnUmVxdWVzdBoZLmRyb3Zlci52MS5HZXRMYWdSZXNwb25zZRJRCgxWZXJpZnlUZW5hbnQSHi5kcm92ZXIudjEuVmVyaWZ5VGVuYW50UmVxdWVzdBofLmRyb3Zlci52MS5WZXJpZnlUZW5hbnRSZXNwb25zZTABEkkKCkxpc3RMZWRnZXISHC5kcm92ZXIudjEuTGlzdExlZGdlclJlcXVlc3QaHS5kcm92ZXIudjEuTGlzdExlZGdlclJlc3BvbnNlElIKDVJlc29sdmVMZWRnZXISHy5kcm92ZXIudjEuUmVzb2x2ZUxlZGdlclJlcXVlc3QaIC5kcm92ZXIudjEuUmVzb2x2ZUxlZGdlclJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Chtkcm92ZXIvdjEvcmVwbGljYXRpb24ucHJvdG8SCWRyb3Zlci52MSISChBHZXRTdGF0dXNSZXF1ZXN0IjUKCUNvbXBvbmVudBIMCgRuYW1lGAEgASgJEgoKAm9rGAIgASgIEg4KBmRldGFpbBgDIAEoCSJwCg1DbHVzdGVyU3RhdHVzEioKB3ZlcmRpY3QYASABKAsyGS5kcm92ZXIudjEuQ2x1c3RlclZlcmRpY3QSEQoJcHJpbWFyaWVzGAIgASgNEhAKCHJlcGxpY2FzGAMgASgNEg4KBnBhcmtlZBgEIAEoDSKKAQoRR2V0U3RhdHVzUmVzcG9uc2USKAoKY29tcG9uZW50cxgBIAMoCzIULmRyb3Zlci52MS5Db21wb25lbnQSKgoIY2x1c3RlcnMYAiADKAsyGC5kcm92ZXIudjEuQ2x1c3RlclN0YXR1cxIPCgd0ZW5hbnRzGAMgASgNEg4KBm1vdmluZxgEIAEoDSKoAQoJVGVuYW50TGFnEg4KBnRlbmFudBgBIAEoCRIOCgZzb3VyY2UYAiABKAkSDgoGdGFyZ2V0GAMgASgJEh0KBGZlZWQYBCABKA4yDy5kcm92ZXIudjEuRmVlZBIYCgtsYWdfc2Vjb25kcxgFIAEoAUgAiAEBEhIKCmNvbW1pdF9sc24YBiABKAkSDgoGcmVhc29uGAcgASgJQg4KDF9sYWdfc2Vjb25kcyIfCg1HZXRMYWdSZXF1ZXN0Eg4KBnRlbmFudBgBIAEoCSJJCg5HZXRMYWdSZXNwb25zZRIiCgRsYWdzGAEgAygLMhQuZHJvdmVyLnYxLlRlbmFudExhZxITCgt1bnJlYWNoYWJsZRgCIAMoCSI2Cg9XYXRjaExhZ1JlcXVlc3QSDgoGdGVuYW50GAEgASgJEhMKC2ludGVydmFsX21zGAIgASgNInMKEFdhdGNoTGFnUmVzcG9uc2USJgoCYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiIKBGxhZ3MYAiADKAsyFC5kcm92ZXIudjEuVGVuYW50TGFnEhMKC3VucmVhY2hhYmxlGAMgAygJIiUKE1ZlcmlmeVRlbmFudFJlcXVlc3QSDgoGdGVuYW50GAEgASgJImcKEVRhYmxlVmVyaWZpY2F0aW9uEg0KBXRhYmxlGAEgASgJEg4KBnRhcmdldBgCIAEoCRIMCgRyb3dzGAMgASgEEg0KBWVxdWFsGAQgASgIEhYKDmRpZmZlcmluZ19rZXlzGAUgAygJIksKDFZlcmlmaWNhdGlvbhINCgVlcXVhbBgBIAEoCBIsCgZ0YWJsZXMYAiADKAsyHC5kcm92ZXIudjEuVGFibGVWZXJpZmljYXRpb24iXgoUVmVyaWZ5VGVuYW50UmVzcG9uc2USEgoIcHJvZ3Jlc3MYASABKAlIABIpCgZyZXN1bHQYAiABKAsyFy5kcm92ZXIudjEuVmVyaWZpY2F0aW9uSABCBwoFZXZlbnQizAIKC0xlZGdlckVudHJ5Eg8KB2NsdXN0ZXIYASABKAkSEAoIZGF0YWJhc2UYAiABKAkSCgoCaWQYAyABKAQSDgoGdGVuYW50GAQgASgJEg4KBnNvdXJjZRgFIAEoCRINCgVlcG9jaBgGIAEoBBISCgpjb21taXRfbHNuGAcgASgJEgwKBGtpbmQYCCABKAkSDgoGcmVhc29uGAkgASgJEg4KBmRldGFpbBgKIAEoCRInCgZzdGF0dXMYCyABKA4yFy5kcm92ZXIudjEuTGVkZ2VyU3RhdHVzEi4KCmNyZWF0ZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3Jlc29sdmVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtyZXNvbHZlZF9ieRgOIAEoCSJFChFMaXN0TGVkZ2VyUmVxdWVzdBIOCgZ0ZW5hbnQYASABKAkSEQoJb3Blbl9vbmx5GAIgASgIEg0KBWxpbWl0GAMgASgNIlIKEkxpc3RMZWRnZXJSZXNwb25zZRInCgdlbnRyaWVzGAEgAygLMhYuZHJvdmVyLnYxLkxlZGdlckVudHJ5EhMKC3VucmVhY2hhYmxlGAIgAygJIo8BChRSZXNvbHZlTGVkZ2VyUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEg8KB2NsdXN0ZXIYAiABKAkSEAoIZGF0YWJhc2UYAyABKAkSCgoCaWQYBCABKAQSJwoGYWN0aW9uGAUgASgOMhcuZHJvdmVyLnYxLkxlZGdlckFjdGlvbhILCgN3aG8YBiABKAkiPgoVUmVzb2x2ZUxlZGdlclJlc3BvbnNlEiUKBWVudHJ5GAEgASgLMhYuZHJvdmVyLnYxLkxlZGdlckVudHJ5Km8KBEZlZWQSFAoQRkVFRF9VTlNQRUNJRklFRBAAEhAKDEZFRURfQ09QWUlORxABEhAKDEZFRURfQ0FUQ0hVUBACEg0KCUZFRURfTElWRRADEg0KCUZFRURfSEVMRBAEEg8KC0ZFRURfUEFSS0VEEAUqlwEKDExlZGdlclN0YXR1cxIdChlMRURHRVJfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFgoSTEVER0VSX1NUQVRVU19PUEVOEAESGQoVTEVER0VSX1NUQVRVU19SRVRSSUVEEAISGQoVTEVER0VSX1NUQVRVU19TS0lQUEVEEAMSGgoWTEVER0VSX1NUQVRVU19SRVNPTFZFRBAEKl4KDExlZGdlckFjdGlvbhIdChlMRURHRVJfQUNUSU9OX1VOU1BFQ0lGSUVEEAASFwoTTEVER0VSX0FDVElPTl9SRVRSWRABEhYKEkxFREdFUl9BQ1RJT05fU0tJUBACMtQDChJSZXBsaWNhdGlvblNlcnZpY2USRgoJR2V0U3RhdHVzEhsuZHJvdmVyLnYxLkdldFN0YXR1c1JlcXVlc3QaHC5kcm92ZXIudjEuR2V0U3RhdHVzUmVzcG9uc2USPQoGR2V0TGFnEhguZHJvdmVyLnYxLkdldExhZ1JlcXVlc3QaGS5kcm92ZXIudjEuR2V0TGFnUmVzcG9uc2USRQoIV2F0Y2hMYWcSGi5kcm92ZXIudjEuV2F0Y2hMYWdSZXF1ZXN0GhsuZHJvdmVyLnYxLldhdGNoTGFnUmVzcG9uc2UwARJRCgxWZXJpZnlUZW5hbnQSHi5kcm92ZXIudjEuVmVyaWZ5VGVuYW50UmVxdWVzdBofLmRyb3Zlci52MS5WZXJpZnlUZW5hbnRSZXNwb25zZTABEkkKCkxpc3RMZWRnZXISHC5kcm92ZXIudjEuTGlzdExlZGdlclJlcXVlc3QaHS5kcm92ZXIudjEuTGlzdExlZGdlclJlc3BvbnNlElIKDVJlc29sdmVMZWRnZXISHy5kcm92ZXIudjEuUmVzb2x2ZUxlZGdlclJlcXVlc3QaIC5kcm92ZXIudjEuUmVzb2x2ZUxlZGdlclJlc3BvbnNlYgZwcm90bzM", [file_drover_v1_common, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message drover.v1.GetStatusRequest.
@@ -39,17 +41,17 @@ export const GetStatusResponseSchema = /*@__PURE__*/
   messageDesc(file_drover_v1_replication, 3);
 
 /**
- * Describes the message drover.v1.GetLagRequest.
- * Use `create(GetLagRequestSchema)` to create a new message.
- */
-export const GetLagRequestSchema = /*@__PURE__*/
-  messageDesc(file_drover_v1_replication, 4);
-
-/**
  * Describes the message drover.v1.TenantLag.
  * Use `create(TenantLagSchema)` to create a new message.
  */
 export const TenantLagSchema = /*@__PURE__*/
+  messageDesc(file_drover_v1_replication, 4);
+
+/**
+ * Describes the message drover.v1.GetLagRequest.
+ * Use `create(GetLagRequestSchema)` to create a new message.
+ */
+export const GetLagRequestSchema = /*@__PURE__*/
   messageDesc(file_drover_v1_replication, 5);
 
 /**
@@ -60,66 +62,115 @@ export const GetLagResponseSchema = /*@__PURE__*/
   messageDesc(file_drover_v1_replication, 6);
 
 /**
+ * Describes the message drover.v1.WatchLagRequest.
+ * Use `create(WatchLagRequestSchema)` to create a new message.
+ */
+export const WatchLagRequestSchema = /*@__PURE__*/
+  messageDesc(file_drover_v1_replication, 7);
+
+/**
+ * Describes the message drover.v1.WatchLagResponse.
+ * Use `create(WatchLagResponseSchema)` to create a new message.
+ */
+export const WatchLagResponseSchema = /*@__PURE__*/
+  messageDesc(file_drover_v1_replication, 8);
+
+/**
  * Describes the message drover.v1.VerifyTenantRequest.
  * Use `create(VerifyTenantRequestSchema)` to create a new message.
  */
 export const VerifyTenantRequestSchema = /*@__PURE__*/
-  messageDesc(file_drover_v1_replication, 7);
+  messageDesc(file_drover_v1_replication, 9);
 
 /**
  * Describes the message drover.v1.TableVerification.
  * Use `create(TableVerificationSchema)` to create a new message.
  */
 export const TableVerificationSchema = /*@__PURE__*/
-  messageDesc(file_drover_v1_replication, 8);
+  messageDesc(file_drover_v1_replication, 10);
+
+/**
+ * Describes the message drover.v1.Verification.
+ * Use `create(VerificationSchema)` to create a new message.
+ */
+export const VerificationSchema = /*@__PURE__*/
+  messageDesc(file_drover_v1_replication, 11);
 
 /**
  * Describes the message drover.v1.VerifyTenantResponse.
  * Use `create(VerifyTenantResponseSchema)` to create a new message.
  */
 export const VerifyTenantResponseSchema = /*@__PURE__*/
-  messageDesc(file_drover_v1_replication, 9);
-
-/**
- * Describes the message drover.v1.ListLedgerRequest.
- * Use `create(ListLedgerRequestSchema)` to create a new message.
- */
-export const ListLedgerRequestSchema = /*@__PURE__*/
-  messageDesc(file_drover_v1_replication, 10);
+  messageDesc(file_drover_v1_replication, 12);
 
 /**
  * Describes the message drover.v1.LedgerEntry.
  * Use `create(LedgerEntrySchema)` to create a new message.
  */
 export const LedgerEntrySchema = /*@__PURE__*/
-  messageDesc(file_drover_v1_replication, 11);
+  messageDesc(file_drover_v1_replication, 13);
+
+/**
+ * Describes the message drover.v1.ListLedgerRequest.
+ * Use `create(ListLedgerRequestSchema)` to create a new message.
+ */
+export const ListLedgerRequestSchema = /*@__PURE__*/
+  messageDesc(file_drover_v1_replication, 14);
 
 /**
  * Describes the message drover.v1.ListLedgerResponse.
  * Use `create(ListLedgerResponseSchema)` to create a new message.
  */
 export const ListLedgerResponseSchema = /*@__PURE__*/
-  messageDesc(file_drover_v1_replication, 12);
+  messageDesc(file_drover_v1_replication, 15);
 
 /**
  * Describes the message drover.v1.ResolveLedgerRequest.
  * Use `create(ResolveLedgerRequestSchema)` to create a new message.
  */
 export const ResolveLedgerRequestSchema = /*@__PURE__*/
-  messageDesc(file_drover_v1_replication, 13);
+  messageDesc(file_drover_v1_replication, 16);
 
 /**
  * Describes the message drover.v1.ResolveLedgerResponse.
  * Use `create(ResolveLedgerResponseSchema)` to create a new message.
  */
 export const ResolveLedgerResponseSchema = /*@__PURE__*/
-  messageDesc(file_drover_v1_replication, 14);
+  messageDesc(file_drover_v1_replication, 17);
+
+/**
+ * Describes the enum drover.v1.Feed.
+ */
+export const FeedSchema = /*@__PURE__*/
+  enumDesc(file_drover_v1_replication, 0);
+
+/**
+ * What is done with a tenant's changes at a replica.
+ *
+ * @generated from enum drover.v1.Feed
+ */
+export const Feed = /*@__PURE__*/
+  tsEnum(FeedSchema);
+
+/**
+ * Describes the enum drover.v1.LedgerStatus.
+ */
+export const LedgerStatusSchema = /*@__PURE__*/
+  enumDesc(file_drover_v1_replication, 1);
+
+/**
+ * What became of a ledger entry.
+ *
+ * @generated from enum drover.v1.LedgerStatus
+ */
+export const LedgerStatus = /*@__PURE__*/
+  tsEnum(LedgerStatusSchema);
 
 /**
  * Describes the enum drover.v1.LedgerAction.
  */
 export const LedgerActionSchema = /*@__PURE__*/
-  enumDesc(file_drover_v1_replication, 0);
+  enumDesc(file_drover_v1_replication, 2);
 
 /**
  * What to do with an entry.

@@ -1,0 +1,93 @@
+/** A peer that has died without a word, with wal_sender_timeout set and switched off, behind a connection that stays open. */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { LSN_ZERO, sleep } from '@drover/core';
+import { afterEach, expect, test } from 'vitest';
+import { slotFromRow } from './slot.ts';
+import { WalStream } from './stream.ts';
+
+const SLOT = slotFromRow({
+  active: 'true',
+  active_pid: null,
+  plugin: 'pgoutput',
+  database: 'd',
+  wal_status: 'reserved',
+  safe_wal_size: null,
+  confirmed_flush_lsn: null,
+  restart_lsn: null,
+  invalidation_reason: null,
+  conflicting: null,
+  two_phase: null,
+  failover: null,
+});
+const HANDLER = { data: () => {}, keepalive: () => {}, batchEnd: () => {} };
+
+let server: Server | undefined;
+afterEach(() => server?.close());
+
+/** A walsender that answers status reports asking for it with a keepalive, or not at all. */
+async function streamFrom(answers: boolean, walSenderTimeoutMs: number, peerTimeoutMs?: number) {
+  const asked: number[] = [];
+  const keepalive = Buffer.from(`6400000016${'6b'}${'00'.repeat(17)}`, 'hex');
+  server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('data', (bytes) => {
+      if (bytes[0] !== 0x64) return;
+      asked.push(bytes[38] ?? -1);
+      if (answers && bytes[38] === 1) socket.write(keepalive);
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  await once(socket, 'connect');
+  socket.pause();
+  const stream = new WalStream({
+    socket,
+    systemId: '1',
+    timeline: 1,
+    slotName: 's',
+    slot: SLOT,
+    startLsn: LSN_ZERO,
+    walSenderTimeoutMs,
+    peerTimeoutMs,
+  });
+  return { stream, asked };
+}
+
+test('silence ends the stream after one and a half timeouts, having asked', async () => {
+  const { stream, asked } = await streamFrom(false, 600);
+  const start = performance.now();
+  await expect(stream.read(HANDLER)).rejects.toMatchObject({ code: 'pg.unreachable', facts: { slot: 's' } });
+  expect(performance.now() - start).toBeGreaterThan(850);
+  expect(performance.now() - start).toBeLessThan(2_500);
+  expect(asked.filter((flag) => flag === 1).length).toBeGreaterThanOrEqual(2);
+});
+
+test('one who answers when asked lives on', async () => {
+  const { stream, asked } = await streamFrom(true, 600);
+  const done = stream.read(HANDLER);
+  await sleep(2_000);
+  expect(asked.filter((flag) => flag === 1).length).toBeGreaterThanOrEqual(4);
+  await stream.close();
+  await done;
+});
+
+test('nobody is declared dead while we are paused; the clock starts with resume', async () => {
+  const { stream } = await streamFrom(false, 600);
+  const done = stream.read(HANDLER);
+  done.catch(() => {});
+  stream.pause();
+  await sleep(2_000);
+  expect(await Promise.race([done, sleep(0).then(() => 'alive')])).toBe('alive');
+  const resumed = performance.now();
+  stream.resume();
+  await expect(done).rejects.toMatchObject({ code: 'pg.unreachable' });
+  expect(performance.now() - resumed).toBeGreaterThan(850);
+});
+
+test('with wal_sender_timeout switched off, the reader keeps its own bound', async () => {
+  const { stream } = await streamFrom(false, 0, 900);
+  const start = performance.now();
+  await expect(stream.read(HANDLER)).rejects.toMatchObject({ code: 'pg.unreachable' });
+  expect(performance.now() - start).toBeLessThan(2_500);
+});

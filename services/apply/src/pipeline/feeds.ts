@@ -1,0 +1,128 @@
+/**
+ * Looks at the tenants of one database of the target every half second, and when it is nudged: starts lanes for those in `catchup`,
+ * lets held ones go on when their time has come, and answers how far each of them is.
+ */
+import { type ClusterId, describeError, isCancelled, partitionOf, type TenantId } from '@drover/core';
+import { type ConnectOptions, PgPool } from '@drover/pg';
+import type { Logger } from '@drover/telemetry';
+import { mayResume } from '../decide/decide.ts';
+import { parseTenantState, TENANT_FIELDS, type TenantState } from '../decide/tenant-state.ts';
+
+const LOOK_MS = 500;
+/** A pause whose length is not known (this process was started meanwhile) ends this long after it began. */
+const UNKNOWN_PAUSE_MS = 60_000;
+
+export interface FeedsOptions {
+  readonly connect: ConnectOptions;
+  readonly partitions: number;
+  readonly log: Logger;
+  /** A tenant in `catchup`. */
+  readonly wantLane: (source: ClusterId, partition: number, tenant: string) => void;
+}
+
+interface Row {
+  readonly fields: readonly (string | null)[];
+  readonly age_ms: number;
+  [column: string]: unknown;
+}
+
+export class Feeds {
+  readonly #options: FeedsOptions;
+  readonly #pool: PgPool;
+  readonly #pauseEnds = new Map<string, number>();
+  #nudge: () => void = () => undefined;
+  #nudged = false;
+
+  constructor(options: FeedsOptions) {
+    this.#options = options;
+    this.#pool = new PgPool({ ...options.connect, applicationName: 'drover apply feeds', max: 2 });
+  }
+
+  /** Looks at once. */
+  nudge(): void {
+    this.#nudged = true;
+    this.#nudge();
+  }
+
+  /** The tenant was held for a snapshot; it goes on after `ms`. */
+  paused(tenant: string, ms: number): void {
+    this.#pauseEnds.set(tenant, performance.now() + ms);
+    this.#nudge();
+  }
+
+  /** Every tenant that has a row here. */
+  async states(): Promise<TenantState[]> {
+    const rows = await this.#select('true');
+    return rows.map(({ fields }) => parseTenantState(fields));
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    try {
+      while (!signal.aborted) {
+        try {
+          await this.#look();
+        } catch (error) {
+          if (!isCancelled(error)) this.#options.log.debug('the tenants cannot be looked at', { error: describeError(error) });
+        }
+        await this.#wait(signal);
+      }
+    } finally {
+      await this.#pool.close();
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { partitions, wantLane } = this.#options;
+    const rows = await this.#select(`role = 'replica' AND feed IN ('catchup', 'held')`);
+    for (const { fields, age_ms } of rows) {
+      let state = parseTenantState(fields);
+      if (state.feed === 'held' && (mayResume(state) || this.#pauseIsOver(state, Number(age_ms)))) {
+        const changed = await this.#pool.query(
+          `UPDATE drover.tenant SET feed = 'catchup', reason = NULL, updated_at = now()
+           WHERE tenant = $1 AND feed = 'held' AND role = 'replica' AND reason IS NOT DISTINCT FROM $2`,
+          [state.tenant, state.reason],
+        );
+        this.#pauseEnds.delete(state.tenant);
+        if (changed.rowCount === 1) state = { ...state, feed: 'catchup' };
+      }
+      if (state.feed === 'catchup' && state.source !== null) {
+        wantLane(state.source as ClusterId, partitionOf(state.tenant as TenantId, partitions), state.tenant);
+      }
+    }
+  }
+
+  #pauseIsOver(state: TenantState, ageMs: number): boolean {
+    if (state.reason?.startsWith('pause:') !== true) return false;
+    const end = this.#pauseEnds.get(state.tenant);
+    return end === undefined ? ageMs > UNKNOWN_PAUSE_MS : performance.now() >= end;
+  }
+
+  async #select(where: string): Promise<readonly Row[]> {
+    const { rows } = await this.#pool.query<Row>(
+      `SELECT ${TENANT_FIELDS} AS fields, extract(epoch FROM now() - updated_at) * 1000 AS age_ms FROM drover.tenant WHERE ${where}
+       ORDER BY tenant`,
+    );
+    return rows;
+  }
+
+  #wait(signal: AbortSignal): Promise<void> {
+    if (this.#nudged) {
+      this.#nudged = false;
+      return Promise.resolve();
+    }
+    const soonest = Math.min(...[...this.#pauseEnds.values()].map((end) => end - performance.now()), LOOK_MS);
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', done);
+        this.#nudge = () => undefined;
+        this.#nudged = false;
+        resolve();
+      };
+      const timer = setTimeout(done, Math.max(5, soonest));
+      this.#nudge = done;
+      signal.addEventListener('abort', done, { once: true });
+      if (signal.aborted) done();
+    });
+  }
+}

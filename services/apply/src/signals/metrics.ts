@@ -1,0 +1,57 @@
+/** The apply worker's metrics, in one place. */
+import { type Metrics, TenantLabel } from '@drover/telemetry';
+import type { BatchResult } from '../apply/batch.ts';
+
+export interface ApplyMetrics {
+  applied(source: string, result: BatchResult, seconds: number): void;
+  lag(tenants: readonly TenantLag[]): void;
+}
+
+/** One tenant's state, as `apply.<cluster>.lag` answers it. */
+export interface TenantLag {
+  readonly tenant: string;
+  readonly source: string | null;
+  readonly epoch: number;
+  readonly feed: string | null;
+  readonly lagSeconds: number | null;
+  readonly commitLsn: string | null;
+  /** Messages that wait in the tenant's partition. */
+  readonly pending: number;
+  readonly reason: string | null;
+}
+
+export function applyMetrics(metrics: Metrics, cluster: string, topTenants: number): ApplyMetrics {
+  const rows = metrics.counter('drover_apply_rows_total', 'Row changes applied.');
+  const transactions = metrics.counter('drover_apply_transactions_total', 'Source transactions applied.');
+  const blocks = metrics.counter('drover_apply_blocks_total', 'Blocks read, by what became of them.');
+  const ledger = metrics.counter('drover_apply_ledger_total', 'Ledger rows written, by kind.');
+  const batches = metrics.histogram('drover_apply_batch_seconds', 'Time from taking a batch to its commit.');
+  const lag = metrics.gauge('drover_apply_lag_seconds', 'Lag of a tenant; of tenants beyond the top N the largest.');
+  const feeds = metrics.gauge('drover_apply_tenants', 'Replicas held here, by feed.');
+  const label = new TenantLabel(topTenants);
+  return {
+    applied(source, result, seconds) {
+      const labels = { cluster, source };
+      if (result.rows > 0) rows.add(result.rows, labels);
+      if (result.transactions > 0) transactions.add(result.transactions, labels);
+      for (const [outcome, n] of result.counts) blocks.add(n, { ...labels, outcome });
+      for (const note of result.notes) ledger.add(1, { ...labels, kind: note.kind });
+      batches.record(seconds, labels);
+    },
+    lag(tenants) {
+      const byLabel = new Map<string, number>();
+      const byFeed = new Map<string, number>(
+        ['copying', 'catchup', 'live', 'held', 'parked'].map((feed) => [feed, 0]),
+      );
+      for (const { tenant, feed, lagSeconds } of tenants) {
+        if (feed === null) continue;
+        byFeed.set(feed, (byFeed.get(feed) ?? 0) + 1);
+        if (lagSeconds === null) continue;
+        const name = label.of(tenant);
+        byLabel.set(name, Math.max(byLabel.get(name) ?? 0, lagSeconds));
+      }
+      for (const [tenant, seconds] of byLabel) lag.set(seconds, { cluster, tenant });
+      for (const [feed, n] of byFeed) feeds.set(n, { cluster, feed });
+    },
+  };
+}

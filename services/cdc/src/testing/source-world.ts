@@ -1,0 +1,223 @@
+/** For tests: a set-up source database, a NATS, a config for both, and a reader that can be started, killed and read back. */
+import { type Bus, connectBus, consume, streamName } from '@drover/bus';
+import type { Config } from '@drover/config';
+import { clusterId, partitionOf, sleep, type TenantId, tenantId } from '@drover/core';
+import { PUBLICATION, slotName } from '@drover/pg';
+import { installDroverSchema } from '@drover/pg/schema/install.ts';
+import { ensurePublication } from '@drover/pg/setup/publication.ts';
+import { ensureRoles } from '@drover/pg/setup/roles.ts';
+import { ensureSlot } from '@drover/pg/setup/slot.ts';
+import {
+  TEST_SECRET,
+  type TestNats,
+  type TestPostgres,
+  testNats,
+  testPassword,
+  testPostgres,
+} from '@drover/testkit';
+import type pg from 'pg';
+import { type CdcOptions, run } from '../main.ts';
+import { type ReadBlock, readBlock } from './source-script.ts';
+
+export const EAST = clusterId('east');
+
+const SCHEMA = `
+  CREATE TABLE items (id int, tenant text, note text, PRIMARY KEY (tenant, id));
+  CREATE TABLE accounts (aid int, tenant int, balance int, PRIMARY KEY (tenant, aid));
+  CREATE TABLE countries (code text PRIMARY KEY, name text);
+  ALTER TABLE items ALTER COLUMN note SET STORAGE EXTERNAL`;
+
+export interface World {
+  readonly postgres: TestPostgres;
+  readonly nats: TestNats;
+  readonly bus: Bus;
+  readonly database: string;
+  /** As the superuser. */
+  readonly client: pg.Client;
+  readonly config: Config;
+  close(): Promise<void>;
+}
+
+export interface WorldOptions {
+  readonly cdc?: Partial<Config['cdc']>;
+  readonly nats?: Partial<Config['nats']>;
+}
+
+export async function makeWorld(options: WorldOptions = {}): Promise<World> {
+  const postgres = await testPostgres();
+  const nats = await testNats();
+  const database = await postgres.createDatabase('cdc');
+  const client = await postgres.connect(database);
+  await client.query(SCHEMA);
+  const password = (role: string) => testPassword(role);
+  await ensureRoles(client, {
+    drover_admin: password('drover_admin'),
+    drover_cdc: password('drover_cdc'),
+    drover_apply: password('drover_apply'),
+    drover_tenant: password('drover_tenant'),
+  });
+  await installDroverSchema(client, { cluster: EAST, contextKey: Buffer.alloc(32, 1) });
+  await ensurePublication(
+    client,
+    ['items', 'accounts', 'countries'].map((name) => ({ schema: 'public', name })),
+  );
+  await ensureSlot(client, slotName(database), { failover: false });
+  const bus = await connectBus({ url: nats.url, name: 'test' });
+  const config = {
+    file: undefined,
+    nats: {
+      url: nats.url,
+      user: undefined,
+      password: undefined,
+      replicas: 1,
+      partitions: 2,
+      maxBytes: 64e6,
+      maxAgeMs: 0,
+      ...options.nats,
+    },
+    clusters: [
+      {
+        name: EAST,
+        host: '127.0.0.1',
+        port: postgres.port,
+        databases: [database],
+        sslmode: 'disable',
+        setupUser: 'postgres',
+        setupPassword: '',
+      },
+    ],
+    security: { secret: TEST_SECRET },
+    tagging: {
+      mode: 'column',
+      column: 'tenant',
+      overrides: {},
+      reference: ['public.countries'],
+      exclude: [],
+      schemaPrefix: '',
+      databasePrefix: '',
+    },
+    cdc: { blockBytes: 64 * 1024, flushMs: 20, inFlightBytes: 4 << 20, heartbeatMs: 200, ...options.cdc },
+    telemetry: { host: '127.0.0.1', port: 0, topTenants: 5, otlpUrl: undefined, logLevel: 'error' },
+  } as unknown as Config; // the sections this service does not read are left out
+  return {
+    postgres,
+    nats,
+    bus,
+    database,
+    client,
+    config,
+    close: async () => {
+      await bus.close();
+      await nats.stop();
+      await client.query(
+        `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND NOT active`,
+        [slotName(database)],
+      );
+      await client.end();
+    },
+  };
+}
+
+export interface Running {
+  readonly ready: Promise<string>;
+  /** Resolves when the reader has ended; to the error it ended with, if any. */
+  readonly ended: Promise<unknown>;
+  stop(): Promise<void>;
+}
+
+export function start(world: World, extra: Partial<CdcOptions> = {}): Running {
+  const stop = new AbortController();
+  const ready = Promise.withResolvers<string>();
+  const ended = run({
+    config: world.config,
+    cluster: EAST,
+    signal: stop.signal,
+    onReady: (info) => ready.resolve(String(info['metricsUrl'])),
+    ...extra,
+  }).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  return {
+    ready: ready.promise,
+    ended,
+    stop: async () => {
+      stop.abort();
+      await ended;
+    },
+  };
+}
+
+/** Everything a partition's stream holds now. */
+export async function readStream(world: World, partition: number): Promise<ReadBlock[]> {
+  const info = await world.bus.jsm.streams.info(streamName(EAST, partition));
+  const last = info.state.last_seq;
+  const blocks: ReadBlock[] = [];
+  if (last === 0) return blocks;
+  const stop = new AbortController();
+  for await (const message of consume(world.bus, {
+    cluster: EAST,
+    partition,
+    startSeq: 1,
+    signal: stop.signal,
+  })) {
+    blocks.push(readBlock(message.token, message.data));
+    if (message.seq >= last) break;
+  }
+  stop.abort();
+  return blocks;
+}
+
+/** A tenant's blocks, oldest first. */
+export async function readTenant(world: World, tenant: string): Promise<ReadBlock[]> {
+  const partition = partitionOf(tenantId(tenant) as TenantId, world.config.nats.partitions);
+  return (await readStream(world, partition)).filter((block) => block.token === tenant);
+}
+
+/** Waits until the tenant's stream satisfies `enough`, and returns it. */
+export async function tenantOnce(
+  world: World,
+  tenant: string,
+  enough: (blocks: readonly ReadBlock[]) => boolean,
+  timeoutMs = 20_000,
+): Promise<ReadBlock[]> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const blocks = await readTenant(world, tenant).catch(() => []);
+    if (enough(blocks)) return blocks;
+    if (performance.now() > deadline) {
+      throw new Error(
+        `not in time: ${JSON.stringify(blocks, (_, v: unknown) => (typeof v === 'bigint' ? String(v) : v))}`,
+      );
+    }
+    await sleep(50);
+  }
+}
+
+/** Row and message records without the begins. */
+export function changesOf(blocks: readonly ReadBlock[]): string[] {
+  return blocks.flatMap((block) => block.records.filter((record) => !record.startsWith('begin')));
+}
+
+/** Fails unless each transaction of the tenant appears once, in order, its parts without a gap. */
+export function checkOrder(blocks: readonly ReadBlock[]): void {
+  let last = 0n;
+  let open: { lsn: bigint; part: number } | null = null;
+  for (const block of blocks) {
+    if (open !== null) {
+      if (block.lastLsn !== open.lsn || block.part !== open.part + 1)
+        throw new Error(`part missing after ${open.lsn}.${open.part}`);
+    } else if (block.firstLsn <= last || block.part !== 0) {
+      throw new Error(`${block.firstLsn}.${block.part} after ${last}`);
+    }
+    const begins = block.records.filter((r) => r.startsWith('begin')).map((r) => BigInt(r.slice(6)));
+    for (const [i, lsn] of begins.entries()) {
+      if (i > 0 && lsn <= (begins[i - 1] as bigint))
+        throw new Error(`transactions out of order in one block at ${lsn}`);
+    }
+    last = block.lastLsn;
+    open = block.complete ? null : { lsn: block.lastLsn, part: block.part };
+  }
+}
+
+export { PUBLICATION };

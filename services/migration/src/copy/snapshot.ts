@@ -1,0 +1,75 @@
+/**
+ * A snapshot of the source in which everything stands that the stream will not bring again. `N0`, the stream's last sequence, is read
+ * before; then no transaction of the tenant may be between "its changes are on the bus" and "its rows are visible". Writers behind the proxy hold
+ * the tenant's fence lock, so taking it for a moment is exact. For applications that bypass the proxy, transactions in progress are
+ * waited for as well, unless they are seen idle: an idle one is not committing.
+ */
+import { sleep, type TenantId } from '@drover/core';
+import type { PgPool, Queryable } from '@drover/pg';
+import { connectPg } from '@drover/pg';
+
+const LOCK_TIMEOUT_MS = 2000;
+const SETTLE_TIMEOUT_MS = 30_000;
+
+export type SnapshotClient = Awaited<ReturnType<typeof connectPg>>;
+
+/** A repeatable-read transaction at the source. Who gets it ends it: `ROLLBACK`, then `end()`. */
+export async function openSnapshot(pool: PgPool, tenant: TenantId, signal: AbortSignal): Promise<SnapshotClient> {
+  await settle(pool, signal);
+  const reader = await connectPg({ ...pool.options, applicationName: 'drover copy' });
+  try {
+    await withTenantShutOut(pool, tenant, () => begin(reader));
+    return reader;
+  } catch (error) {
+    await reader.end().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Runs `inside` while no writer of the tenant is in a transaction; when one does not end in time, without that. */
+export async function withTenantShutOut<T>(pool: PgPool, tenant: TenantId, inside: () => Promise<T>): Promise<T> {
+  return pool.withClient(async (client) => {
+    await client.query('BEGIN');
+    try {
+      await client.query(`SELECT pg_catalog.set_config('lock_timeout', $1, true)`, [`${LOCK_TIMEOUT_MS}ms`]);
+      await client
+        .query('SELECT pg_catalog.pg_advisory_xact_lock(drover.lock_class(), pg_catalog.hashtext($1))', [tenant])
+        .catch(async (error: unknown) => {
+          if ((error as { code?: unknown }).code !== '55P03') throw error;
+          // A long transaction of the tenant: `settle` has seen to it that it is not about to commit unseen.
+          await client.query('ROLLBACK');
+          await client.query('BEGIN');
+        });
+      return await inside();
+    } finally {
+      await client.query('ROLLBACK');
+    }
+  });
+}
+
+async function begin(reader: Queryable): Promise<void> {
+  await reader.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  await reader.query('SELECT pg_catalog.pg_current_snapshot()');
+}
+
+/** Waits until each transaction that is in progress now has ended, or was seen idle, or has waited for nothing for long. */
+async function settle(pool: PgPool, signal: AbortSignal): Promise<void> {
+  const { rows } = await pool.query<{ xid: string }>(
+    'SELECT pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot())::text AS xid',
+  );
+  let open = rows.map((r) => r.xid);
+  const deadline = performance.now() + SETTLE_TIMEOUT_MS;
+  while (open.length > 0 && !signal.aborted) {
+    const still = await pool.query<{ xid: string }>(
+      `SELECT x AS xid FROM pg_catalog.unnest($1::text[]) x
+       WHERE pg_catalog.pg_xact_status(x::xid8) = 'in progress'
+         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a
+           WHERE a.backend_xid::text = (x::xid8)::xid::text AND (a.state LIKE 'idle in transaction%'
+             OR ($2 AND a.wait_event IS DISTINCT FROM 'SyncRep')))
+         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_xacts p WHERE p.transaction::text = (x::xid8)::xid::text)`,
+      [open, performance.now() > deadline],
+    );
+    open = still.rows.map((r) => r.xid);
+    if (open.length > 0) await sleep(20, signal);
+  }
+}

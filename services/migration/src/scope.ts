@@ -1,0 +1,69 @@
+/** Which rows belong to a tenant: its tables and, in each, the condition that selects its rows. */
+import { SHARED, type TenantId } from '@drover/core';
+import {
+  type ClassifiedTable,
+  classifyTables,
+  publishedTables,
+  type Queryable,
+  quoteIdent,
+  quoteLiteral,
+  readTables,
+  type TableInfo,
+  type Tagging,
+} from '@drover/pg';
+
+export interface TenantTable {
+  readonly schema: string;
+  readonly name: string;
+  /** SQL condition over the table's columns. */
+  readonly where: string;
+  /** Columns that are written by copies: all but generated ones, in the table's order. */
+  readonly columns: readonly string[];
+  /** Columns that identify a row and order it; null when the table has no primary key. */
+  readonly key: readonly { readonly name: string; readonly type: string }[] | null;
+  readonly sizeBytes: number;
+}
+
+/** The tenant's captured tables in this database, small ones first. */
+export async function tenantTables(client: Queryable, tagging: Tagging, database: string, tenant: TenantId): Promise<TenantTable[]> {
+  const classified = classifyTables(await readTables(client), tagging, database);
+  const published = new Set(publishedTables(classified).map((t) => t.oid));
+  return classified
+    .filter((c) => published.has(c.table.oid))
+    .flatMap((c) => {
+      const where = conditionOf(c, tenant);
+      return where === null ? [] : [toTenantTable(c.table, where)];
+    })
+    .sort((a, b) => a.sizeBytes - b.sizeBytes || `${a.schema}.${a.name}`.localeCompare(`${b.schema}.${b.name}`));
+}
+
+/** Null when no row of the table can be the tenant's. */
+export function conditionOf(c: ClassifiedTable, tenant: TenantId): string | null {
+  const kind = c.class;
+  switch (kind.kind) {
+    case 'column': {
+      const column = c.table.columns.find((x) => x.name === kind.column);
+      if (column === undefined || tenant === SHARED) return null;
+      return `${quoteIdent(column.name)} = ${quoteLiteral(tenant)}::${column.typeName}`;
+    }
+    case 'schema':
+      return kind.tenant === tenant ? 'true' : null;
+    case 'reference':
+      return tenant === SHARED ? 'true' : null;
+    case 'excluded':
+    case 'unclassified':
+      return null;
+  }
+}
+
+function toTenantTable(table: TableInfo, where: string): TenantTable {
+  const typeOf = (name: string) => table.columns.find((c) => c.name === name)?.typeName ?? 'text';
+  return {
+    schema: table.schema,
+    name: table.name,
+    where,
+    columns: table.columns.filter((c) => c.generated === '').map((c) => c.name),
+    key: table.primaryKey === null ? null : table.primaryKey.map((name) => ({ name, type: typeOf(name) })),
+    sizeBytes: table.sizeBytes,
+  };
+}
