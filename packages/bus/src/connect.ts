@@ -1,5 +1,5 @@
 /** The connection to NATS: reconnects for ever, checks the server's version and JetStream once at the start. */
-import { type Closeable, describeError, DroverError } from '@drover/core';
+import { type Closeable, DroverError, describeError } from '@drover/core';
 import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 
@@ -46,10 +46,14 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     const version = nc.info?.version ?? '0';
     const [major = 0, minor = 0] = version.split('.').map(Number);
     if (major < 2 || (major === 2 && minor < 10)) {
-      throw new DroverError('bus.version', `nats-server ${version} is too old`, { hint: 'use 2.10 or newer' });
+      throw new DroverError('bus.version', `nats-server ${version} is too old`, {
+        hint: 'use 2.10 or newer',
+      });
     }
     if (nc.info?.jetstream !== true) {
-      throw new DroverError('bus.version', 'this nats-server runs without JetStream', { hint: 'start it with `jetstream {}` in its configuration' });
+      throw new DroverError('bus.version', 'this nats-server runs without JetStream', {
+        hint: 'start it with `jetstream {}` in its configuration',
+      });
     }
     let connected = true;
     void watchStatus(nc, (state) => {
@@ -69,7 +73,9 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
   } catch (error) {
     await nc.close();
     if (error instanceof DroverError) throw error;
-    throw new DroverError('bus.unreachable', `JetStream does not answer: ${describeError(error)}`, { cause: error });
+    throw new DroverError('bus.unreachable', `JetStream does not answer: ${describeError(error)}`, {
+      cause: error,
+    });
   }
 }
 

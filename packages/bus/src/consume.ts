@@ -41,7 +41,10 @@ const BUFFERED_BYTES = 8 * 1024 * 1024;
  * Ends when the signal aborts. The consumer is made anew behind the last message after any trouble with it.
  * @throws DroverError `bus.truncated`, `bus.recreated`
  */
-export async function* consume(bus: Bus, options: ConsumeOptions): AsyncGenerator<InMessage, void, undefined> {
+export async function* consume(
+  bus: Bus,
+  options: ConsumeOptions,
+): AsyncGenerator<InMessage, void, undefined> {
   let next = options.startSeq;
   const chunks = new ChunkAssembler();
   while (!options.signal.aborted) {
@@ -73,7 +76,9 @@ async function* messagesFrom(bus: Bus, options: ConsumeOptions, startSeq: number
   const consumer = await bus.js.consumers.get(streamName(options.cluster, options.partition), {
     deliver_policy: DeliverPolicy.StartSequence,
     opt_start_seq: startSeq,
-    ...(options.token === undefined ? {} : { filter_subjects: subjectOf(options.cluster, options.partition, options.token) }),
+    ...(options.token === undefined
+      ? {}
+      : { filter_subjects: subjectOf(options.cluster, options.partition, options.token) }),
   });
   const messages = await consumer.consume({ max_bytes: BUFFERED_BYTES, idle_heartbeat: 1000, expires: 5000 });
   const stop = () => messages.stop();
@@ -94,10 +99,17 @@ async function checkStart(bus: Bus, options: ConsumeOptions, next: number): Prom
   if (state === undefined) {
     throw new DroverError('bus.recreated', `stream ${name} does not exist any more`);
   }
-  if ((options.expectCreated !== undefined && state.created !== options.expectCreated) || state.lastSeq < next - 1) {
-    throw new DroverError('bus.recreated', `stream ${name} was made anew (created ${state.created}, ends at ${state.lastSeq})`, {
-      facts: { created: state.created, lastSeq: state.lastSeq, wanted: next },
-    });
+  if (
+    (options.expectCreated !== undefined && state.created !== options.expectCreated) ||
+    state.lastSeq < next - 1
+  ) {
+    throw new DroverError(
+      'bus.recreated',
+      `stream ${name} was made anew (created ${state.created}, ends at ${state.lastSeq})`,
+      {
+        facts: { created: state.created, lastSeq: state.lastSeq, wanted: next },
+      },
+    );
   }
   if (state.firstSeq > next) {
     throw new DroverError('bus.truncated', `stream ${name} begins at ${state.firstSeq}, wanted ${next}`, {
@@ -143,4 +155,3 @@ class ChunkAssembler {
 function asBuffer(data: Uint8Array): Buffer {
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 }
-

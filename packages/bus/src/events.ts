@@ -7,10 +7,15 @@ export function publishEvent(bus: Bus, kind: string, fields: Readonly<Record<str
 }
 
 /** `filter` may use NATS wildcards, e.g. `failover.*` or `>`. */
-export function onEvent(bus: Bus, filter: string, handler: (kind: string, fields: Record<string, unknown>) => void): Closeable {
+export function onEvent(
+  bus: Bus,
+  filter: string,
+  handler: (kind: string, fields: Record<string, unknown>) => void,
+): Closeable {
   const subscription = bus.nc.subscribe(`drover.events.${filter}`, {
     callback: (error, message) => {
-      if (error === null) handler(message.subject.slice('drover.events.'.length), message.json<Record<string, unknown>>());
+      if (error === null)
+        handler(message.subject.slice('drover.events.'.length), message.json<Record<string, unknown>>());
     },
   });
   return { close: async () => subscription.unsubscribe() };

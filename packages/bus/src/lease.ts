@@ -50,7 +50,8 @@ export async function holdLease(bus: Bus, options: LeaseOptions): Promise<Lease 
     const entry: Entry = { holder, ttlMs: options.ttlMs, value: options.value };
     try {
       const found = await kv.get(options.key);
-      if (found === null) return new HeldLease(kv, options, holder, await kv.create(options.key, entry), asked);
+      if (found === null)
+        return new HeldLease(kv, options, holder, await kv.create(options.key, entry), asked);
       if (seen?.revision !== found.revision) seen = { revision: found.revision, at: performance.now() };
       else if (performance.now() - seen.at > found.value.ttlMs) {
         return new HeldLease(kv, options, holder, await kv.update(options.key, entry, found.revision), asked);
@@ -174,7 +175,12 @@ export function watchLeases(bus: Bus, options: { signal: AbortSignal; replicas?:
   };
   return {
     synced: synced.promise,
-    live: (prefix) => new Set([...seen.keys()].filter((k) => k.startsWith(prefix) && alive(k) !== undefined).map((k) => k.slice(prefix.length))),
+    live: (prefix) =>
+      new Set(
+        [...seen.keys()]
+          .filter((k) => k.startsWith(prefix) && alive(k) !== undefined)
+          .map((k) => k.slice(prefix.length)),
+      ),
     value: (key) => alive(key)?.entry.value,
   };
 }

@@ -14,7 +14,9 @@ export function subjectOf(cluster: ClusterId, partition: number, token: string):
 }
 
 /** The token of a subject of {@link subjectOf}. */
-export function parseSubject(subject: string): { cluster: string; partition: number; token: string } | undefined {
+export function parseSubject(
+  subject: string,
+): { cluster: string; partition: number; token: string } | undefined {
   const [a, b, cluster, partition, token, more] = subject.split('.');
   if (a !== 'drover' || b !== 'cdc' || cluster === undefined || partition === undefined) return undefined;
   if (token === undefined || more !== undefined || !/^\d+$/.test(partition)) return undefined;

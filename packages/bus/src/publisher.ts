@@ -4,7 +4,17 @@
  * beforehand, so whatever goes wrong the answer is the same: read the stream's end, keep what is there and ours, send the rest again
  * from exactly there. Nothing is dropped, nothing reordered.
  */
-import { Backoff, type Closeable, type ClusterId, cancelled, type Deferred, deferred, DroverError, type Lsn, sleep } from '@drover/core';
+import {
+  Backoff,
+  type Closeable,
+  type ClusterId,
+  cancelled,
+  type Deferred,
+  DroverError,
+  deferred,
+  type Lsn,
+  sleep,
+} from '@drover/core';
 import { JetStreamApiError } from '@nats-io/jetstream';
 import { headers } from '@nats-io/transport-node';
 import type { Bus } from './connect.ts';
@@ -57,12 +67,19 @@ const ACK_TIMEOUT_MS = 10_000;
 const FULL = new Set([10077, 10023, 10047, 10028, 10052, 10167]);
 
 /** @throws DroverError `bus.unreachable` when the stream does not exist or cannot be read. */
-export async function openPublisher(bus: Bus, options: { cluster: ClusterId; partition: number }): Promise<Publisher> {
+export async function openPublisher(
+  bus: Bus,
+  options: { cluster: ClusterId; partition: number },
+): Promise<Publisher> {
   const state = await streamState(bus, options.cluster, options.partition);
   if (state === undefined) {
-    throw new DroverError('bus.unreachable', `stream ${streamName(options.cluster, options.partition)} does not exist`, {
-      hint: 'run `drover setup`',
-    });
+    throw new DroverError(
+      'bus.unreachable',
+      `stream ${streamName(options.cluster, options.partition)} does not exist`,
+      {
+        hint: 'run `drover setup`',
+      },
+    );
   }
   const resume = await readResumeMarks(bus, options.cluster, options.partition, state);
   return new StreamPublisher(bus, options, state.created, state.lastSeq, resume);
@@ -204,7 +221,8 @@ class StreamPublisher implements Publisher {
     }
     this.#acked = seq;
     this.#state = 'ready';
-    while (this.#waiting[0] !== undefined && this.#waiting[0].seq <= seq) this.#waiting.shift()?.done.resolve();
+    while (this.#waiting[0] !== undefined && this.#waiting[0].seq <= seq)
+      this.#waiting.shift()?.done.resolve();
     this.#pump();
   }
 
@@ -278,7 +296,8 @@ class StreamPublisher implements Publisher {
     if (recovered > this.#acked) {
       this.#queue.splice(0, recovered - this.#acked);
       this.#acked = recovered;
-      while (this.#waiting[0] !== undefined && this.#waiting[0].seq <= recovered) this.#waiting.shift()?.done.resolve();
+      while (this.#waiting[0] !== undefined && this.#waiting[0].seq <= recovered)
+        this.#waiting.shift()?.done.resolve();
     }
   }
 

@@ -1,7 +1,7 @@
 /**
  * Requests between services over core NATS: `drover.rpc.<service>.<method>`, one answer, progress on the way. Errors keep their code.
  */
-import { CATALOGUE, type Closeable, describeError, DroverError, type ErrorCode } from '@drover/core';
+import { CATALOGUE, type Closeable, DroverError, describeError, type ErrorCode } from '@drover/core';
 import type { Msg } from '@nats-io/transport-node';
 import type { Bus } from './connect.ts';
 
@@ -30,12 +30,20 @@ export function serveRpc(
     const send = (reply: Reply) => message.respond(JSON.stringify(reply));
     try {
       const request: unknown = message.data.length === 0 ? {} : message.json();
-      const value = await handler(request, { progress: (update) => send({ kind: 'progress', update }), signal: stop.signal });
+      const value = await handler(request, {
+        progress: (update) => send({ kind: 'progress', update }),
+        signal: stop.signal,
+      });
       send({ kind: 'result', value: value ?? null });
     } catch (error) {
       const code = error instanceof DroverError ? error.code : 'internal.assertion';
       const hint = error instanceof DroverError && error.hint !== undefined ? { hint: error.hint } : {};
-      send({ kind: 'error', code, message: error instanceof DroverError ? error.message : describeError(error), ...hint });
+      send({
+        kind: 'error',
+        code,
+        message: error instanceof DroverError ? error.message : describeError(error),
+        ...hint,
+      });
     }
   };
   const subscription = bus.nc.subscribe(subject(method), {
@@ -74,12 +82,20 @@ export function callRpc(bus: Bus, method: string, request: unknown, options: Cal
     };
     const onAbort = () => finish(() => reject(new DroverError('internal.cancelled', 'cancelled')));
     const onTimeout = () =>
-      finish(() => reject(new DroverError('rpc.unavailable', `${method} did not answer within ${options.timeoutMs} ms`)));
+      finish(() =>
+        reject(new DroverError('rpc.unavailable', `${method} did not answer within ${options.timeoutMs} ms`)),
+      );
     let timer = setTimeout(onTimeout, options.timeoutMs);
     const subscription = bus.nc.subscribe(inbox, {
       callback: (error, message) => {
         if (error !== null || message.headers?.code === 503) {
-          finish(() => reject(new DroverError('rpc.unavailable', `nobody serves ${method}`, { hint: 'is the service running? `drover status`' })));
+          finish(() =>
+            reject(
+              new DroverError('rpc.unavailable', `nobody serves ${method}`, {
+                hint: 'is the service running? `drover status`',
+              }),
+            ),
+          );
           return;
         }
         const reply = message.json<Reply>();
@@ -91,7 +107,11 @@ export function callRpc(bus: Bus, method: string, request: unknown, options: Cal
           finish(() => resolve(reply.value));
         } else {
           const code = reply.code in CATALOGUE ? (reply.code as ErrorCode) : 'internal.assertion';
-          finish(() => reject(new DroverError(code, reply.message, reply.hint === undefined ? {} : { hint: reply.hint })));
+          finish(() =>
+            reject(
+              new DroverError(code, reply.message, reply.hint === undefined ? {} : { hint: reply.hint }),
+            ),
+          );
         }
       },
     });

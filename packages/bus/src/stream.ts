@@ -62,7 +62,11 @@ export async function ensureStream(bus: Bus, options: StreamOptions): Promise<St
 }
 
 /** The stream's state as its leader knows it, or undefined when there is no such stream. */
-export async function streamState(bus: Bus, cluster: ClusterId, partition: number): Promise<StreamState | undefined> {
+export async function streamState(
+  bus: Bus,
+  cluster: ClusterId,
+  partition: number,
+): Promise<StreamState | undefined> {
   try {
     return stateOf(await bus.jsm.streams.info(streamName(cluster, partition)));
   } catch (error) {

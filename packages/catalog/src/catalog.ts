@@ -56,7 +56,9 @@ export async function openCatalog(bus: Bus, options: { replicas: number }): Prom
         if (found === null) throw error;
         // The registry entry of an attempt that died before its placement was written is taken over.
         if ((await placements.get(key)) !== null) {
-          throw new DroverError('tenant.exists', `a tenant named ${tenant.tenant} exists already`, { cause: error });
+          throw new DroverError('tenant.exists', `a tenant named ${tenant.tenant} exists already`, {
+            cause: error,
+          });
         }
         await tenants.update(key, tenant, found.revision);
       }
@@ -76,5 +78,7 @@ export async function openCatalog(bus: Bus, options: { replicas: number }): Prom
 }
 
 function unknown(tenant: TenantId): DroverError {
-  return new DroverError('tenant.unknown', `there is no tenant ${tenant}`, { hint: '`drover tenant list` shows the known ones' });
+  return new DroverError('tenant.unknown', `there is no tenant ${tenant}`, {
+    hint: '`drover tenant list` shows the known ones',
+  });
 }

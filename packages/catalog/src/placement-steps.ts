@@ -27,18 +27,26 @@ export function beginFailover(placement: Placement, request: BeginMove): Placeme
 
 function begin(placement: Placement, request: BeginMove, kind: Move['kind'], step: Move['step']): Placement {
   if (placement.state !== 'active') {
-    throw new DroverError('tenant.busy', `${placement.tenant} is being moved to ${placement.move?.to ?? 'another cluster'}`, {
-      hint: 'wait for it to end: `drover tenant show`',
-    });
+    throw new DroverError(
+      'tenant.busy',
+      `${placement.tenant} is being moved to ${placement.move?.to ?? 'another cluster'}`,
+      {
+        hint: 'wait for it to end: `drover tenant show`',
+      },
+    );
   }
   if (request.to === placement.primary) {
     throw new DroverError('tenant.no_replica', `${placement.tenant} is served by ${request.to} already`);
   }
   const replica = placement.replicas[request.to];
   if (replica?.state !== 'live') {
-    throw new DroverError('tenant.no_replica', `${request.to} holds no live replica of ${placement.tenant} (${replica?.state ?? 'none'})`, {
-      hint: `add one with \`drover tenant replicate ${placement.tenant} --to ${request.to}\` and wait until it is live`,
-    });
+    throw new DroverError(
+      'tenant.no_replica',
+      `${request.to} holds no live replica of ${placement.tenant} (${replica?.state ?? 'none'})`,
+      {
+        hint: `add one with \`drover tenant replicate ${placement.tenant} --to ${request.to}\` and wait until it is live`,
+      },
+    );
   }
   const now = (request.now ?? new Date()).toISOString();
   return {
@@ -68,8 +76,15 @@ export function advanceMove(
   const move = must(placement.move, 'move of a moving placement');
   const order: readonly Move['step'][] = move.kind === 'switchover' ? SWITCH : PROMOTE;
   const from = order.indexOf(move.step);
-  assert(order[from + 1] === step, 'a move goes from step to step', { from: move.step, to: step, kind: move.kind });
-  assert(move.kind !== 'switchover' || step !== 'drain' || facts.barrierLsn !== undefined, 'a drain needs its barrier');
+  assert(order[from + 1] === step, 'a move goes from step to step', {
+    from: move.step,
+    to: step,
+    kind: move.kind,
+  });
+  assert(
+    move.kind !== 'switchover' || step !== 'drain' || facts.barrierLsn !== undefined,
+    'a drain needs its barrier',
+  );
   assert(step !== 'open' || facts.openSeq !== undefined, 'opening needs the sequence it begins behind');
   return { ...placement, move: { ...move, step, ...facts }, updatedAt: now.toISOString() };
 }
@@ -77,9 +92,17 @@ export function advanceMove(
 /** A planned move whose old primary died before it was closed. */
 export function convertToFailover(placement: Placement, reason: string, now = new Date()): Placement {
   const move = must(placement.move, 'move of a moving placement');
-  assert(move.kind === 'switchover' && (move.step === 'hold' || move.step === 'close'), 'only before the close', { step: move.step });
+  assert(
+    move.kind === 'switchover' && (move.step === 'hold' || move.step === 'close'),
+    'only before the close',
+    { step: move.step },
+  );
   const { barrierLsn: _, ...rest } = move;
-  return { ...placement, move: { ...rest, kind: 'failover', step: 'fence', reason }, updatedAt: now.toISOString() };
+  return {
+    ...placement,
+    move: { ...rest, kind: 'failover', step: 'fence', reason },
+    updatedAt: now.toISOString(),
+  };
 }
 
 export interface Outcome {
@@ -96,7 +119,10 @@ export function finishMove(placement: Placement, outcome: Outcome): Placement {
   const move = must(placement.move, 'move of a moving placement');
   assert(move.step === 'open', 'a move ends after it has opened the target', { step: move.step });
   const now = (outcome.now ?? new Date()).toISOString();
-  const replicas: Record<string, Placement['replicas'][string]> = { ...placement.replicas, [move.from]: { state: 'live', since: now } };
+  const replicas: Record<string, Placement['replicas'][string]> = {
+    ...placement.replicas,
+    [move.from]: { state: 'live', since: now },
+  };
   delete replicas[move.to];
   for (const cluster of outcome.returning ?? []) replicas[cluster] = { state: 'returning', since: now };
   for (const cluster of outcome.copying ?? []) replicas[cluster] = { state: 'copying', since: now };
@@ -114,12 +140,20 @@ export function finishMove(placement: Placement, outcome: Outcome): Placement {
 }
 
 /** Nothing was opened elsewhere: the tenant goes on where it was, under the same epoch. */
-export function abortMove(placement: Placement, outcome: { readonly error: string; readonly now?: Date }): Placement {
+export function abortMove(
+  placement: Placement,
+  outcome: { readonly error: string; readonly now?: Date },
+): Placement {
   const move = must(placement.move, 'move of a moving placement');
   assert(move.step !== 'open', 'an opened move is carried through');
   const now = (outcome.now ?? new Date()).toISOString();
   const { move: _, ...rest } = placement;
-  return { ...rest, state: 'active', lastMove: ended(move, now, { outcome: 'aborted', error: outcome.error }), updatedAt: now };
+  return {
+    ...rest,
+    state: 'active',
+    lastMove: ended(move, now, { outcome: 'aborted', error: outcome.error }),
+    updatedAt: now,
+  };
 }
 
 function ended(

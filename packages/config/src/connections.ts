@@ -14,7 +14,12 @@ export interface ConnectionOptions {
 }
 
 /** `role` may also be a tenant's own role (`drover_t_…`). `database` defaults to the cluster's first. */
-export function roleConnection(cluster: ClusterConfig, role: DroverRole | string, secret: string, database?: string): ConnectionOptions {
+export function roleConnection(
+  cluster: ClusterConfig,
+  role: DroverRole | string,
+  secret: string,
+  database?: string,
+): ConnectionOptions {
   return connection(cluster, role, derivePassword(secret, role), database);
 }
 
@@ -23,7 +28,12 @@ export function setupConnection(cluster: ClusterConfig, database?: string): Conn
   return connection(cluster, cluster.setupUser, cluster.setupPassword, database);
 }
 
-function connection(cluster: ClusterConfig, user: string, password: string, database: string | undefined): ConnectionOptions {
+function connection(
+  cluster: ClusterConfig,
+  user: string,
+  password: string,
+  database: string | undefined,
+): ConnectionOptions {
   const local = cluster.host === '127.0.0.1' || cluster.host === 'localhost' || cluster.host === '::1';
   const plain = cluster.sslmode === 'disable' || (cluster.sslmode === 'prefer' && local);
   return {

@@ -1,7 +1,16 @@
 /**
  * The one table of options. Parsing, the commented `drover.toml`, and the reference page are derived from it.
  */
-export type OptionType = 'text' | 'secret' | 'integer' | 'boolean' | 'duration' | 'size' | 'list' | 'map' | 'choice';
+export type OptionType =
+  | 'text'
+  | 'secret'
+  | 'integer'
+  | 'boolean'
+  | 'duration'
+  | 'size'
+  | 'list'
+  | 'map'
+  | 'choice';
 
 export interface Option {
   readonly section: string;
@@ -52,43 +61,169 @@ export const OPTIONS: readonly Option[] = [
   option('nats', 'url', 'text', 'nats://127.0.0.1:4222', '"nats://nats-1:4222"', 'Server to connect to.'),
   option('nats', 'user', 'text', null, '"drover"', 'User, when the server asks for one.'),
   option('nats', 'password', 'secret', null, '"${DROVER_NATS_PASSWORD}"', 'Its password.'),
-  option('nats', 'replicas', 'integer', 1, '3', 'Copies of each stream and bucket; 3 over three zones in production.', { min: 1, max: 5 }),
-  option('nats', 'partitions', 'integer', 4, '4', 'Streams per cluster. Fixed once streams exist.', { min: 1, max: 256 }),
-  option('nats', 'max_bytes', 'size', 8 * GiB, '"8GiB"', 'Bound of one stream. When it is reached publishing waits and the source keeps its WAL.', { min: 1024 }),
-  option('nats', 'max_age', 'duration', 72 * 3_600_000, '"3d"', 'Messages older than this are removed.', { field: 'maxAgeMs', min: 60_000 }),
+  option(
+    'nats',
+    'replicas',
+    'integer',
+    1,
+    '3',
+    'Copies of each stream and bucket; 3 over three zones in production.',
+    { min: 1, max: 5 },
+  ),
+  option('nats', 'partitions', 'integer', 4, '4', 'Streams per cluster. Fixed once streams exist.', {
+    min: 1,
+    max: 256,
+  }),
+  option(
+    'nats',
+    'max_bytes',
+    'size',
+    8 * GiB,
+    '"8GiB"',
+    'Bound of one stream. When it is reached publishing waits and the source keeps its WAL.',
+    { min: 1024 },
+  ),
+  option('nats', 'max_age', 'duration', 72 * 3_600_000, '"3d"', 'Messages older than this are removed.', {
+    field: 'maxAgeMs',
+    min: 60_000,
+  }),
 
   option('clusters', 'name', 'text', undefined, '"east"', 'Lower-case letters, digits and -.'),
   option('clusters', 'host', 'text', undefined, '"db-east.internal"', 'Host of the primary.'),
   option('clusters', 'port', 'integer', 5432, '5432', 'Its port.', { min: 1, max: 65535 }),
-  option('clusters', 'databases', 'list', undefined, '["app"]', 'Databases whose tenants are captured; the first is the default.'),
-  option('clusters', 'sslmode', 'choice', 'prefer', '"verify-full"', 'TLS towards this cluster.', { choices: ['disable', 'prefer', 'require', 'verify-full'] }),
+  option(
+    'clusters',
+    'databases',
+    'list',
+    undefined,
+    '["app"]',
+    'Databases whose tenants are captured; the first is the default.',
+  ),
+  option('clusters', 'sslmode', 'choice', 'prefer', '"verify-full"', 'TLS towards this cluster.', {
+    choices: ['disable', 'prefer', 'require', 'verify-full'],
+  }),
   option('clusters', 'setup_user', 'text', 'postgres', '"postgres"', 'Who `doctor` and `setup` connect as.'),
   option('clusters', 'setup_password', 'secret', '', '"${PGPASSWORD_EAST}"', 'Its password.'),
 
-  option('security', 'secret', 'secret', undefined, '"${DROVER_SECRET}"', 'At least 32 characters; everything that is secret is derived from it.'),
+  option(
+    'security',
+    'secret',
+    'secret',
+    undefined,
+    '"${DROVER_SECRET}"',
+    'At least 32 characters; everything that is secret is derived from it.',
+  ),
 
-  option('tagging', 'mode', 'choice', 'column', '"column"', 'Where a row\'s tenant stands.', { choices: ['column', 'schema', 'database'] }),
+  option('tagging', 'mode', 'choice', 'column', '"column"', "Where a row's tenant stands.", {
+    choices: ['column', 'schema', 'database'],
+  }),
   option('tagging', 'column', 'text', 'tenant_id', '"tenant_id"', 'The tenant column of shared tables.'),
-  option('tagging', 'overrides', 'map', {}, '{ "public.pgbench_accounts" = "bid" }', 'Tables whose tenant column has another name.'),
-  option('tagging', 'reference', 'list', [], '["public.plans"]', 'Tables without a tenant, replicated everywhere.'),
+  option(
+    'tagging',
+    'overrides',
+    'map',
+    {},
+    '{ "public.pgbench_accounts" = "bid" }',
+    'Tables whose tenant column has another name.',
+  ),
+  option(
+    'tagging',
+    'reference',
+    'list',
+    [],
+    '["public.plans"]',
+    'Tables without a tenant, replicated everywhere.',
+  ),
   option('tagging', 'exclude', 'list', [], '["public.schema_migrations"]', 'Tables that are not captured.'),
-  option('tagging', 'schema_prefix', 'text', 'tenant_', '"tenant_"', 'Schema mode: the part of the schema\'s name before the tenant.'),
-  option('tagging', 'database_prefix', 'text', 'tenant_', '"tenant_"', 'Database mode: the part of the database\'s name before the tenant.'),
+  option(
+    'tagging',
+    'schema_prefix',
+    'text',
+    'tenant_',
+    '"tenant_"',
+    "Schema mode: the part of the schema's name before the tenant.",
+  ),
+  option(
+    'tagging',
+    'database_prefix',
+    'text',
+    'tenant_',
+    '"tenant_"',
+    "Database mode: the part of the database's name before the tenant.",
+  ),
 
-  option('cdc', 'block_bytes', 'size', 256 * 1024, '"256KiB"', 'A block is closed at this size.', { min: 4096, max: 16 * MiB }),
-  option('cdc', 'flush', 'duration', 10, '"10ms"', 'And at this age, while the bus is busy.', { field: 'flushMs', min: 0, max: 10_000 }),
-  option('cdc', 'in_flight_bytes', 'size', 64 * MiB, '"64MiB"', 'Bytes read and not yet acknowledged; at this bound reading stops.', { min: MiB }),
-  option('cdc', 'heartbeat', 'duration', 1000, '"1s"', 'Interval of heartbeats through the pipeline.', { field: 'heartbeatMs', min: 100 }),
+  option('cdc', 'block_bytes', 'size', 256 * 1024, '"256KiB"', 'A block is closed at this size.', {
+    min: 4096,
+    max: 16 * MiB,
+  }),
+  option('cdc', 'flush', 'duration', 10, '"10ms"', 'And at this age, while the bus is busy.', {
+    field: 'flushMs',
+    min: 0,
+    max: 10_000,
+  }),
+  option(
+    'cdc',
+    'in_flight_bytes',
+    'size',
+    64 * MiB,
+    '"64MiB"',
+    'Bytes read and not yet acknowledged; at this bound reading stops.',
+    { min: MiB },
+  ),
+  option('cdc', 'heartbeat', 'duration', 1000, '"1s"', 'Interval of heartbeats through the pipeline.', {
+    field: 'heartbeatMs',
+    min: 100,
+  }),
 
-  option('apply', 'batch_bytes', 'size', 4 * MiB, '"4MiB"', 'Bytes merged into one transaction on the replica.', { min: 4096 }),
-  option('apply', 'linger', 'duration', 0, '"0ms"', 'How long a batch that is not full waits for more.', { field: 'lingerMs', max: 10_000 }),
+  option(
+    'apply',
+    'batch_bytes',
+    'size',
+    4 * MiB,
+    '"4MiB"',
+    'Bytes merged into one transaction on the replica.',
+    { min: 4096 },
+  ),
+  option('apply', 'linger', 'duration', 0, '"0ms"', 'How long a batch that is not full waits for more.', {
+    field: 'lingerMs',
+    max: 10_000,
+  }),
 
-  option('failover', 'auto', 'boolean', true, 'true', 'Promote the tenants of a dead cluster without asking.'),
-  option('failover', 'grace', 'duration', 3000, '"3s"', 'How long the signs of death must last.', { field: 'graceMs', min: 500 }),
-  option('failover', 'min_signals', 'integer', 3, '3', 'Different signals that must fail.', { min: 1, max: 8 }),
+  option(
+    'failover',
+    'auto',
+    'boolean',
+    true,
+    'true',
+    'Promote the tenants of a dead cluster without asking.',
+  ),
+  option('failover', 'grace', 'duration', 3000, '"3s"', 'How long the signs of death must last.', {
+    field: 'graceMs',
+    min: 500,
+  }),
+  option('failover', 'min_signals', 'integer', 3, '3', 'Different signals that must fail.', {
+    min: 1,
+    max: 8,
+  }),
   option('failover', 'min_observers', 'integer', 2, '2', 'Observers that must see it.', { min: 1 }),
-  option('failover', 'cooldown', 'duration', 60_000, '"60s"', 'A tenant that was failed over stays for at least this long.', { field: 'cooldownMs' }),
-  option('failover', 'drain_timeout', 'duration', 5000, '"5s"', 'A planned switch-over is called off when it waits longer.', { field: 'drainTimeoutMs', min: 100 }),
+  option(
+    'failover',
+    'cooldown',
+    'duration',
+    60_000,
+    '"60s"',
+    'A tenant that was failed over stays for at least this long.',
+    { field: 'cooldownMs' },
+  ),
+  option(
+    'failover',
+    'drain_timeout',
+    'duration',
+    5000,
+    '"5s"',
+    'A planned switch-over is called off when it waits longer.',
+    { field: 'drainTimeoutMs', min: 100 },
+  ),
   option('failover', 'parallel', 'integer', 16, '16', 'Tenants moved at once.', { min: 1, max: 256 }),
 
   option('migration', 'chunk_rows', 'integer', 10_000, '10000', 'Rows of one chunk of a copy.', { min: 1 }),
@@ -96,20 +231,73 @@ export const OPTIONS: readonly Option[] = [
 
   option('proxy', 'host', 'text', '127.0.0.1', '"0.0.0.0"', 'Address to listen on.'),
   option('proxy', 'port', 'integer', 6432, '6432', 'Port to listen on.', { min: 0, max: 65535 }),
-  option('proxy', 'tls', 'choice', 'allow', '"require"', 'TLS towards clients.', { choices: ['off', 'allow', 'require'] }),
-  option('proxy', 'cert_file', 'text', null, '"/etc/drover/tls.crt"', 'Certificate, PEM. Without one a self-signed certificate is made.'),
+  option('proxy', 'tls', 'choice', 'allow', '"require"', 'TLS towards clients.', {
+    choices: ['off', 'allow', 'require'],
+  }),
+  option(
+    'proxy',
+    'cert_file',
+    'text',
+    null,
+    '"/etc/drover/tls.crt"',
+    'Certificate, PEM. Without one a self-signed certificate is made.',
+  ),
   option('proxy', 'key_file', 'text', null, '"/etc/drover/tls.key"', 'Its key, PEM.'),
-  option('proxy', 'pool_size', 'integer', 20, '20', 'Backends per cluster, database and role.', { min: 1, max: 10_000 }),
-  option('proxy', 'hold', 'duration', 30_000, '"30s"', 'A statement waits at most this long for its tenant\'s primary.', { field: 'holdMs', min: 0 }),
-  option('proxy', 'lease', 'duration', 3000, '"3s"', 'A proxy that cannot renew its lease for this long has stopped writing.', { field: 'leaseMs', min: 500 }),
+  option('proxy', 'pool_size', 'integer', 20, '20', 'Backends per cluster, database and role.', {
+    min: 1,
+    max: 10_000,
+  }),
+  option(
+    'proxy',
+    'hold',
+    'duration',
+    30_000,
+    '"30s"',
+    "A statement waits at most this long for its tenant's primary.",
+    { field: 'holdMs', min: 0 },
+  ),
+  option(
+    'proxy',
+    'lease',
+    'duration',
+    3000,
+    '"3s"',
+    'A proxy that cannot renew its lease for this long has stopped writing.',
+    { field: 'leaseMs', min: 500 },
+  ),
   option('proxy', 'max_clients', 'integer', 10_000, '10000', 'Client connections.', { min: 1 }),
 
   option('control', 'host', 'text', '127.0.0.1', '"0.0.0.0"', 'Address of gRPC.'),
   option('control', 'port', 'integer', 50051, '50051', 'Port of gRPC.', { min: 0, max: 65535 }),
 
   option('telemetry', 'host', 'text', '127.0.0.1', '"0.0.0.0"', 'Address of /metrics, /livez, /readyz.'),
-  option('telemetry', 'port', 'integer', 9090, '9090', 'First port; each service adds its own offset. 0: any free port.', { min: 0, max: 65500 }),
-  option('telemetry', 'top_tenants', 'integer', 50, '50', 'Tenants with a label of their own; the rest is `other`.', { min: 0, max: 10_000 }),
-  option('telemetry', 'otlp_url', 'text', null, '"http://collector:4318"', 'OpenTelemetry collector for traces.'),
-  option('telemetry', 'log_level', 'choice', 'info', '"info"', 'What is logged.', { choices: ['debug', 'info', 'warn', 'error'] }),
+  option(
+    'telemetry',
+    'port',
+    'integer',
+    9090,
+    '9090',
+    'First port; each service adds its own offset. 0: any free port.',
+    { min: 0, max: 65500 },
+  ),
+  option(
+    'telemetry',
+    'top_tenants',
+    'integer',
+    50,
+    '50',
+    'Tenants with a label of their own; the rest is `other`.',
+    { min: 0, max: 10_000 },
+  ),
+  option(
+    'telemetry',
+    'otlp_url',
+    'text',
+    null,
+    '"http://collector:4318"',
+    'OpenTelemetry collector for traces.',
+  ),
+  option('telemetry', 'log_level', 'choice', 'info', '"info"', 'What is logged.', {
+    choices: ['debug', 'info', 'warn', 'error'],
+  }),
 ];

@@ -1,5 +1,5 @@
 /** From TOML text to a Config: every mistake is found, named with file, key and an example, and reported together. */
-import { clusterId, describeError, DroverError } from '@drover/core';
+import { clusterId, DroverError, describeError } from '@drover/core';
 import { parse as parseToml } from 'smol-toml';
 import { OPTIONS, type Option, SECTIONS } from './options.ts';
 import type { ClusterConfig, Config } from './types.ts';
@@ -8,22 +8,35 @@ import { expandEnv, nearest, parseDuration, parseSize } from './values.ts';
 type Table = Record<string, unknown>;
 
 /** @throws DroverError `config.invalid` with one line for each mistake. */
-export function parseConfig(text: string, file: string | undefined, env: NodeJS.ProcessEnv = process.env): Config {
+export function parseConfig(
+  text: string,
+  file: string | undefined,
+  env: NodeJS.ProcessEnv = process.env,
+): Config {
   let raw: Table;
   try {
     raw = parseToml(text) as Table;
   } catch (error) {
-    throw new DroverError('config.invalid', `${file ?? 'drover.toml'}: not valid TOML: ${describeError(error).split('\n')[0]}`, {
-      hint: '`drover init` writes a commented example',
-    });
+    throw new DroverError(
+      'config.invalid',
+      `${file ?? 'drover.toml'}: not valid TOML: ${describeError(error).split('\n')[0]}`,
+      {
+        hint: '`drover init` writes a commented example',
+      },
+    );
   }
   return configFromTable(raw, file, env);
 }
 
-export function configFromTable(raw: Table, file: string | undefined, env: NodeJS.ProcessEnv = process.env): Config {
+export function configFromTable(
+  raw: Table,
+  file: string | undefined,
+  env: NodeJS.ProcessEnv = process.env,
+): Config {
   const faults: string[] = [];
   const name = file ?? 'drover.toml';
-  const fault = (key: string, wrong: string, example: string) => faults.push(`${name}: ${key}: ${wrong}; for example ${example}`);
+  const fault = (key: string, wrong: string, example: string) =>
+    faults.push(`${name}: ${key}: ${wrong}; for example ${example}`);
 
   for (const key of Object.keys(raw)) {
     if (key in SECTIONS || key === 'tiers') continue;
@@ -41,14 +54,21 @@ export function configFromTable(raw: Table, file: string | undefined, env: NodeJ
   const tiers = parseTiers(raw['tiers'], fault);
   const secret = sections['security']?.['secret'];
   if (typeof secret === 'string' && secret.length < 32) {
-    fault('security.secret', `is ${secret.length} characters, at least 32 are needed`, 'secret = "${DROVER_SECRET}" and a value from `openssl rand -base64 32`');
+    fault(
+      'security.secret',
+      `is ${secret.length} characters, at least 32 are needed`,
+      'secret = "${DROVER_SECRET}" and a value from `openssl rand -base64 32`',
+    );
   }
   const proxy = sections['proxy'] ?? {};
   if ((proxy['certFile'] === undefined) !== (proxy['keyFile'] === undefined)) {
     fault('proxy.cert_file', 'cert_file and key_file go together', 'cert_file = "/etc/drover/tls.crt"');
   }
   if (faults.length > 0) {
-    throw new DroverError('config.invalid', faults.join('\n'), { hint: '`drover init` writes a commented example', facts: { faults } });
+    throw new DroverError('config.invalid', faults.join('\n'), {
+      hint: '`drover init` writes a commented example',
+      facts: { faults },
+    });
   }
   return { file, clusters, tiers, ...sections } as unknown as Config; // every field was checked against the option table
 }
@@ -73,7 +93,8 @@ function parseClusters(value: unknown, env: NodeJS.ProcessEnv, fault: Fault): Cl
       } catch (error) {
         fault(`${path}.name`, describeError(error), 'name = "east"');
       }
-      if (names.has(name)) fault(`${path}.name`, `"${name}" stands twice`, 'a name of its own for each cluster');
+      if (names.has(name))
+        fault(`${path}.name`, `"${name}" stands twice`, 'a name of its own for each cluster');
       names.add(name);
     }
     if (Array.isArray(parsed['databases']) && parsed['databases'].length === 0) {
@@ -84,7 +105,9 @@ function parseClusters(value: unknown, env: NodeJS.ProcessEnv, fault: Fault): Cl
 }
 
 function parseTiers(value: unknown, fault: Fault): Config['tiers'] {
-  const tiers: Record<string, { weight: number; replicas: number }> = { standard: { weight: 1, replicas: 1 } };
+  const tiers: Record<string, { weight: number; replicas: number }> = {
+    standard: { weight: 1, replicas: 1 },
+  };
   if (value === undefined) return tiers;
   if (!isTable(value)) {
     fault('tiers', 'must be sections', '[tiers.gold]\\n  weight = 4');
@@ -97,20 +120,35 @@ function parseTiers(value: unknown, fault: Fault): Config['tiers'] {
     }
     const weight = table['weight'] ?? 1;
     const replicas = table['replicas'] ?? 1;
-    if (!Number.isInteger(weight) || Number(weight) < 1) fault(`tiers.${tier}.weight`, 'must be a whole number from 1', 'weight = 4');
-    if (!Number.isInteger(replicas) || Number(replicas) < 0) fault(`tiers.${tier}.replicas`, 'must be a whole number from 0', 'replicas = 1');
+    if (!Number.isInteger(weight) || Number(weight) < 1)
+      fault(`tiers.${tier}.weight`, 'must be a whole number from 1', 'weight = 4');
+    if (!Number.isInteger(replicas) || Number(replicas) < 0)
+      fault(`tiers.${tier}.replicas`, 'must be a whole number from 0', 'replicas = 1');
     tiers[tier] = { weight: Number(weight), replicas: Number(replicas) };
   }
   return tiers;
 }
 
-function parseSection(section: string, table: Table, path: string, env: NodeJS.ProcessEnv, fault: Fault): Table {
+function parseSection(
+  section: string,
+  table: Table,
+  path: string,
+  env: NodeJS.ProcessEnv,
+  fault: Fault,
+): Table {
   const options = OPTIONS.filter((o) => o.section === section);
   const out: Table = {};
   for (const key of Object.keys(table)) {
     if (options.some((o) => o.key === key)) continue;
-    const near = nearest(key, options.map((o) => o.key));
-    fault(`${path}.${key}`, `unknown key${near === undefined ? '' : `, did you mean ${near}?`}`, exampleOf(options.find((o) => o.key === near) ?? options[0]));
+    const near = nearest(
+      key,
+      options.map((o) => o.key),
+    );
+    fault(
+      `${path}.${key}`,
+      `unknown key${near === undefined ? '' : `, did you mean ${near}?`}`,
+      exampleOf(options.find((o) => o.key === near) ?? options[0]),
+    );
   }
   for (const option of options) {
     const key = `${path}.${option.key}`;
@@ -129,8 +167,16 @@ function parseSection(section: string, table: Table, path: string, env: NodeJS.P
     );
     if (before.missing) continue;
     const shown = option.type === 'secret' ? '***' : JSON.stringify(given);
-    if (value === undefined) fault(key, `${shown} is not ${WHAT[option.type]}${option.choices === undefined ? '' : ` (${option.choices.join(', ')})`}`, exampleOf(option));
-    else if (typeof value === 'number' && (value < (option.min ?? -Infinity) || value > (option.max ?? Infinity))) {
+    if (value === undefined)
+      fault(
+        key,
+        `${shown} is not ${WHAT[option.type]}${option.choices === undefined ? '' : ` (${option.choices.join(', ')})`}`,
+        exampleOf(option),
+      );
+    else if (
+      typeof value === 'number' &&
+      (value < (option.min ?? -Infinity) || value > (option.max ?? Infinity))
+    ) {
       fault(key, `${shown} is out of bounds (${option.min ?? ''} to ${option.max ?? ''})`, exampleOf(option));
     }
     out[option.field] = value;
@@ -174,7 +220,9 @@ function convert(option: Option, value: unknown, expand: (text: string) => strin
     case 'size':
       return parseSize(given);
     case 'list':
-      return Array.isArray(given) && given.every((v) => typeof v === 'string') ? given.map(expand) : undefined;
+      return Array.isArray(given) && given.every((v) => typeof v === 'string')
+        ? given.map(expand)
+        : undefined;
     case 'map':
       return isTable(given) && Object.values(given).every((v) => typeof v === 'string') ? given : undefined;
   }

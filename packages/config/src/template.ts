@@ -15,12 +15,24 @@ export function renderConfigTemplate(values: TemplateValues = {}): string {
     const options = OPTIONS.filter((o) => o.section === section);
     if (section === 'clusters') {
       const clusters = values.clusters ?? [{ name: 'east', host: '127.0.0.1', databases: ['app'] }];
-      for (const cluster of clusters) out.push(`# ${help}`, '[[clusters]]', ...options.flatMap((o) => line(o, cluster[o.key])), '');
+      for (const cluster of clusters)
+        out.push(`# ${help}`, '[[clusters]]', ...options.flatMap((o) => line(o, cluster[o.key])), '');
     } else {
-      out.push(`# ${help}`, `[${section}]`, ...options.flatMap((o) => line(o, values.sections?.[section]?.[o.key])), '');
+      out.push(
+        `# ${help}`,
+        `[${section}]`,
+        ...options.flatMap((o) => line(o, values.sections?.[section]?.[o.key])),
+        '',
+      );
     }
   }
-  out.push('# Qualities of service. [tiers.standard] exists by itself.', '# [tiers.gold]', '# weight = 4', '# replicas = 1', '');
+  out.push(
+    '# Qualities of service. [tiers.standard] exists by itself.',
+    '# [tiers.gold]',
+    '# weight = 4',
+    '# replicas = 1',
+    '',
+  );
   return out.join('\n');
 }
 
@@ -42,18 +54,34 @@ export function shownDefault(option: Option): string {
 function toml(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(toml).join(', ')}]`;
   if (typeof value === 'object' && value !== null) {
-    return `{ ${Object.entries(value).map(([k, v]) => `${JSON.stringify(k)} = ${toml(v)}`).join(', ')} }`;
+    return `{ ${Object.entries(value)
+      .map(([k, v]) => `${JSON.stringify(k)} = ${toml(v)}`)
+      .join(', ')} }`;
   }
   return JSON.stringify(value);
 }
 
 /** docs/reference/config.md */
 export function renderConfigReference(): string {
-  const out = ['# Configuration', '', 'Made from the option table in `packages/config/src/options.ts` by `npm run docs`.', ''];
+  const out = [
+    '# Configuration',
+    '',
+    'Made from the option table in `packages/config/src/options.ts` by `npm run docs`.',
+    '',
+  ];
   for (const [section, help] of Object.entries(SECTIONS)) {
-    out.push(`## ${section === 'clusters' ? '[[clusters]]' : `[${section}]`}`, '', help, '', '| key | default | meaning |', '|---|---|---|');
+    out.push(
+      `## ${section === 'clusters' ? '[[clusters]]' : `[${section}]`}`,
+      '',
+      help,
+      '',
+      '| key | default | meaning |',
+      '|---|---|---|',
+    );
     for (const o of OPTIONS.filter((x) => x.section === section)) {
-      out.push(`| \`${o.key}\` | \`${shownDefault(o)}\` | ${o.help} For example \`${o.key} = ${o.example}\`. |`);
+      out.push(
+        `| \`${o.key}\` | \`${shownDefault(o)}\` | ${o.help} For example \`${o.key} = ${o.example}\`. |`,
+      );
     }
     out.push('');
   }

@@ -174,6 +174,10 @@ export const CATALOGUE = {
     doc: 'A local server did not start; the last lines of its log are shown.',
   },
   'rpc.invalid': { disposition: 'fatal', doc: 'A request is malformed; the text says which field.' },
+  'rpc.unauthenticated': {
+    disposition: 'fatal',
+    doc: 'The control plane wants a token and was given none or another. It is `[control] token` of drover.toml.',
+  },
   'rpc.unavailable': { disposition: 'retry', doc: 'The control plane does not answer at the address given.' },
   'internal.assertion': {
     disposition: 'fatal',

@@ -1,6 +1,11 @@
+export { timestampDate, timestampFromDate } from '@bufbuild/protobuf/wkt';
+export { type CallOptions, type ClientOptions, createClient, type ServiceClient } from './client.ts';
+export type { Received, Sent } from './definitions.ts';
+export * from './enums.ts';
 export * from './gen/drover/v1/common_pb.js';
 export * from './gen/drover/v1/failover_pb.js';
 export * from './gen/drover/v1/migration_pb.js';
 export * from './gen/drover/v1/replication_pb.js';
-export * from './grpc-glue.ts';
-export * from './server.ts';
+export type { CallContext, Handlers } from './handlers.ts';
+export { createServer, type RpcServer, type Served, type ServerOptions, serve } from './server.ts';
+export { fromStatus, RETRYABLE, statusCodeOf, toStatus } from './status.ts';

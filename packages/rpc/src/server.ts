@@ -1,71 +1,93 @@
-/** A gRPC server with the standard health service and reflection. */
+/** A gRPC server with the standard health service and reflection. Closing ends streams, then waits a moment for the rest. */
 import { createRequire } from 'node:module';
-import { create, type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
-import { type FileDescriptorProto, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import { type Closeable, describeError, DroverError } from '@drover/core';
+import type { DescService } from '@bufbuild/protobuf';
+import { type Closeable, DroverError, describeError } from '@drover/core';
 import * as grpc from '@grpc/grpc-js';
-import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
-import { ReflectionService } from '@grpc/reflection';
-import { definitionOf } from './grpc-glue.ts';
+import { definitionOf } from './definitions.ts';
+import { type HandlerOptions, type Handlers, implementationOf } from './handlers.ts';
+import { reflectionOf } from './reflection.ts';
 
-// The health package is CommonJS and loads its .proto beside itself.
+// CommonJS, and it loads its .proto from beside itself.
 const { HealthImplementation } = createRequire(import.meta.url)('grpc-health-check') as typeof import('grpc-health-check');
 
-export interface ServedService {
+/** A service and its handlers, see {@link serve}. */
+export interface Served {
   readonly service: DescService;
-  readonly implementation: grpc.UntypedServiceImplementation;
+  readonly implement: (options: HandlerOptions) => grpc.UntypedServiceImplementation;
+}
+
+/** Pairs a service with handlers of its types. */
+export function serve<S extends DescService>(service: S, handlers: Handlers<S>): Served {
+  return { service, implement: (options) => implementationOf(service, handlers, options) };
+}
+
+export interface ServerOptions {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  readonly services: readonly Served[];
+  /** Callers must send it as `authorization: Bearer <token>`; health and reflection are open. Absent: nobody is asked. */
+  readonly token?: string;
+  readonly onCall?: HandlerOptions['onCall'];
 }
 
 export interface RpcServer extends Closeable {
   readonly port: number;
-  /** What the health service says, for the server and each service. */
+  /** What the health service says, for the server as a whole and for each service. SERVING from the start. */
   setServing(serving: boolean): void;
 }
 
+/** Calls that have not ended this long after closing began are cut off. */
+const CLOSE_MS = 2000;
+
 /** @throws DroverError `local.port_in_use` */
-export async function startServer(options: { host: string; port: number; services: readonly ServedService[] }): Promise<RpcServer> {
+export async function createServer(options: ServerOptions): Promise<RpcServer> {
+  const stop = new AbortController();
   const server = new grpc.Server();
-  for (const { service, implementation } of options.services) server.addService(definitionOf(service), implementation);
-  const names = ['', ...options.services.map((s) => s.service.typeName)];
+  for (const { service, implement } of options.services) {
+    const { token, onCall } = options;
+    server.addService(definitionOf(service), implement({ stop: stop.signal, token, ...(onCall === undefined ? {} : { onCall }) }));
+  }
+  const names = ['', ...options.services.map(({ service }) => service.typeName)];
   const health = new HealthImplementation(Object.fromEntries(names.map((name) => [name, 'SERVING' as const])));
   health.addToServer(server);
-  reflectionOf(options.services.map((s) => s.service)).addToServer(server);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(`${options.host}:${options.port}`, grpc.ServerCredentials.createInsecure(), (error, bound) => {
+  reflectionOf(options.services.map(({ service }) => service)).addToServer(server);
+  const port = await bind(server, options);
+  return {
+    port,
+    setServing: (serving) => {
+      for (const name of names) health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING');
+    },
+    close: () => {
+      stop.abort();
+      return shutDown(server);
+    },
+  };
+}
+
+function bind(server: grpc.Server, { host, port }: ServerOptions): Promise<number> {
+  const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, grpc.ServerCredentials.createInsecure(), (error, bound) => {
       if (error === null) resolve(bound);
       else {
         reject(
-          new DroverError('local.port_in_use', `gRPC cannot listen on ${options.host}:${options.port}: ${describeError(error)}`, {
-            hint: 'choose another [control] port',
+          new DroverError('local.port_in_use', `gRPC cannot listen on ${address}: ${describeError(error)}`, {
+            hint: 'choose another [control] host or port',
             cause: error,
           }),
         );
       }
     });
   });
-  return {
-    port,
-    setServing: (serving) => {
-      for (const name of names) health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING');
-    },
-    close: () =>
-      new Promise((resolve) => {
-        const force = setTimeout(() => server.forceShutdown(), 2000);
-        server.tryShutdown(() => {
-          clearTimeout(force);
-          resolve();
-        });
-      }),
-  };
 }
 
-function reflectionOf(services: readonly DescService[]): ReflectionService {
-  const files = new Map<string, FileDescriptorProto>();
-  const add = (file: DescFile) => {
-    for (const dependency of file.dependencies) add(dependency);
-    files.set(file.proto.name, file.proto);
-  };
-  for (const service of services) add(service.file);
-  const set = toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file: [...files.values()] }));
-  return new ReflectionService(loadFileDescriptorSetFromBuffer(Buffer.from(set)));
+function shutDown(server: grpc.Server): Promise<void> {
+  return new Promise((resolve) => {
+    const force = setTimeout(() => server.forceShutdown(), CLOSE_MS);
+    server.tryShutdown(() => {
+      clearTimeout(force);
+      resolve();
+    });
+  });
 }

@@ -1,25 +1,24 @@
-/** OpenTelemetry metrics under Drover's naming rules: `drover_` first, the unit last. */
-import { DroverError } from '@drover/core';
+/** OpenTelemetry metrics under Drover's naming rules (`metric-names.ts`), with a tenant label that stays bounded. */
 import type { Meter } from '@opentelemetry/api';
+import { checkMetricName } from './metric-names.ts';
 
 export type Labels = Readonly<Record<string, string | number>>;
 
-export interface Counter {
-  add(n: number, labels?: Labels): void;
+export interface Counter<L extends Labels = Labels> {
+  add(n: number, labels?: L): void;
 }
-export interface Gauge {
-  set(value: number, labels?: Labels): void;
+export interface Gauge<L extends Labels = Labels> {
+  set(value: number, labels?: L): void;
 }
-export interface Histogram {
-  /** Seconds (or bytes, as the name says). */
-  record(value: number, labels?: Labels): void;
+export interface Histogram<L extends Labels = Labels> {
+  /** Seconds or bytes, as the name says. */
+  record(value: number, labels?: L): void;
 }
 
+/** @throws DroverError `internal.assertion` for a name against the rules. */
 export interface Metrics {
-  /** @throws `internal.assertion` for a name that does not start with `drover_` or does not end in `_total`. */
   counter(name: string, help: string): Counter;
   gauge(name: string, help: string): Gauge;
-  /** Name must end in `_seconds` or `_bytes`. */
   histogram(name: string, help: string, buckets?: readonly number[]): Histogram;
 }
 
@@ -29,17 +28,17 @@ const BYTES = [256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 1
 export function metricsOf(meter: Meter): Metrics {
   return {
     counter: (name, help) => {
-      check(name, /^drover_[a-z0-9_]+_total$/);
+      checkMetricName('counter', name);
       const counter = meter.createCounter(name, { description: help });
       return { add: (n, labels) => counter.add(n, labels) };
     },
     gauge: (name, help) => {
-      check(name, /^drover_[a-z0-9_]+$/);
+      checkMetricName('gauge', name);
       const gauge = meter.createGauge(name, { description: help });
       return { set: (value, labels) => gauge.record(value, labels) };
     },
     histogram: (name, help, buckets) => {
-      check(name, /^drover_[a-z0-9_]+_(seconds|bytes)$/);
+      checkMetricName('histogram', name);
       const boundaries = [...(buckets ?? (name.endsWith('_bytes') ? BYTES : SECONDS))];
       const histogram = meter.createHistogram(name, { description: help, advice: { explicitBucketBoundaries: boundaries } });
       return { record: (value, labels) => histogram.record(value, labels) };
@@ -47,23 +46,22 @@ export function metricsOf(meter: Meter): Metrics {
   };
 }
 
-function check(name: string, pattern: RegExp): void {
-  if (!pattern.test(name)) throw new DroverError('internal.assertion', `metric name ${name} does not match ${pattern}`);
-}
+/** Label of all tenants that have none of their own. */
+const OTHER = 'other';
 
-/** Keeps the tenant label bounded: the first `topN` tenants seen (or the configured ones) by name, all others as `other`. */
+/** Keeps the tenant label bounded (I9): those in `always`, then the first seen up to `topN` in all, by name; all others as `other`. */
 export class TenantLabel {
   readonly #topN: number;
-  readonly #known = new Set<string>();
+  readonly #known: Set<string>;
 
   constructor(topN: number, always: readonly string[] = []) {
     this.#topN = topN;
-    for (const tenant of always) this.#known.add(tenant);
+    this.#known = new Set(always);
   }
 
   of(tenant: string): string {
     if (this.#known.has(tenant)) return tenant;
-    if (this.#known.size >= this.#topN) return 'other';
+    if (this.#known.size >= this.#topN) return OTHER;
     this.#known.add(tenant);
     return tenant;
   }

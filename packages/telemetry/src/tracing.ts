@@ -1,17 +1,28 @@
-/** Traces from commit to apply: the W3C trace context travels in the message's `traceparent` header. */
-import { type Context, context, type Span, type SpanContext, trace } from '@opentelemetry/api';
+/**
+ * Traces from commit to apply: the W3C trace context travels in the message's `traceparent` header
+ * (https://www.w3.org/TR/trace-context/, 3.2).
+ */
+import { type Context, isSpanContextValid, ROOT_CONTEXT, type Span, type SpanContext, trace } from '@opentelemetry/api';
 
-/** `00-<trace id>-<span id>-<flags>` of a span; undefined when it is not recorded anywhere. */
+/** `00-<trace id>-<span id>-<flags>`; undefined when the span is recorded nowhere. */
 export function traceparentOf(span: Span): string | undefined {
-  const c = span.spanContext();
-  if (/^0+$/.test(c.traceId)) return undefined;
-  return `00-${c.traceId}-${c.spanId}-${c.traceFlags.toString(16).padStart(2, '0')}`;
+  const spanContext = span.spanContext();
+  if (!isSpanContextValid(spanContext) || !span.isRecording()) return undefined;
+  const flags = spanContext.traceFlags.toString(16).padStart(2, '0');
+  return `00-${spanContext.traceId}-${spanContext.spanId}-${flags}`;
 }
 
-/** The context to start a child span in; the active one when the header is absent or malformed. */
+/** The context to start a child span in; one without a parent when the header is absent or malformed. */
 export function contextFrom(traceparent: string | undefined): Context {
-  const m = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/.exec(traceparent ?? '');
-  if (m?.[1] === undefined || m[2] === undefined || m[3] === undefined) return context.active();
-  const remote: SpanContext = { traceId: m[1], spanId: m[2], traceFlags: Number.parseInt(m[3], 16), isRemote: true };
-  return trace.setSpanContext(context.active(), remote);
+  const parent = parseTraceparent(traceparent);
+  return parent === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, parent);
+}
+
+/** Versions after 00 may add fields behind the flags; version ff is forbidden. */
+function parseTraceparent(header: string | undefined): SpanContext | undefined {
+  const m = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/.exec(header ?? '');
+  const [, version, traceId = '', spanId = '', flags = '', more] = m ?? [];
+  if (m === null || version === 'ff' || (version === '00' && more !== undefined)) return undefined;
+  const parent: SpanContext = { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & 1, isRemote: true };
+  return isSpanContextValid(parent) ? parent : undefined;
 }

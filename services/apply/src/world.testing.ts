@@ -3,14 +3,42 @@
  * source's real pgoutput and publishes real blocks.
  */
 import { BlockWriter, type Relation } from '@drover/block';
-import { type Bus, connectBus, ensureStream, HEARTBEAT_TOKEN, openPublisher, type Publisher } from '@drover/bus';
+import {
+  type Bus,
+  connectBus,
+  ensureStream,
+  HEARTBEAT_TOKEN,
+  openPublisher,
+  type Publisher,
+} from '@drover/bus';
 import { type Config, parseConfig } from '@drover/config';
-import { clusterId, type Epoch, type Lsn, LSN_ZERO, partitionOf, tenantId, tenantToken, until } from '@drover/core';
-import { parsePgoutput, PUBLICATION, setupCluster, slotName } from '@drover/pg';
-import { compareTables, TEST_SECRET, type TestNats, type TestPostgres, testNats, testPassword, testPostgres } from '@drover/testkit';
+import {
+  clusterId,
+  type Epoch,
+  LSN_ZERO,
+  type Lsn,
+  partitionOf,
+  tenantId,
+  tenantToken,
+  until,
+} from '@drover/core';
+import type { PgMajor } from '@drover/local';
+import { PUBLICATION, parsePgoutput, setupCluster, slotName } from '@drover/pg';
+import {
+  compareTables,
+  TEST_SECRET,
+  type TestNats,
+  type TestPostgres,
+  testNats,
+  testPassword,
+  testPostgres,
+} from '@drover/testkit';
 import type pg from 'pg';
 import { mergeTuples } from './changes/tuple.ts';
 import { type ApplyOptions, run } from './main.ts';
+
+/** Set DROVER_TEST_PG to run these tests on another major version. */
+const MAJOR = Number(process.env['DROVER_TEST_PG'] ?? 18) as PgMajor;
 
 export const EAST = clusterId('east');
 export const WEST = clusterId('west');
@@ -27,6 +55,8 @@ export interface CaptureOptions {
   /** Every transaction in a block of its own. */
   readonly single?: boolean;
   readonly epoch?: number;
+  /** Whose a TRUNCATE is: the real capture service publishes it only where a table is one tenant's. */
+  readonly truncateTenant?: string;
 }
 
 export interface World {
@@ -47,8 +77,11 @@ export interface World {
   close(): Promise<void>;
 }
 
-export async function makeWorld(sql: string, options: { partitions?: number; targetSql?: string } = {}): Promise<World> {
-  const server = await testPostgres();
+export async function makeWorld(
+  sql: string,
+  options: { partitions?: number; targetSql?: string } = {},
+): Promise<World> {
+  const server = await testPostgres({ major: MAJOR });
   const nats = await testNats();
   const partitions = options.partitions ?? 2;
   const [east, west] = [await server.createDatabase('east'), await server.createDatabase('west')];
@@ -62,7 +95,13 @@ export async function makeWorld(sql: string, options: { partitions?: number; tar
   const config = configOf(server, nats, { east, west, partitions });
   const publishers: Publisher[] = [];
   for (let partition = 0; partition < partitions; partition++) {
-    await ensureStream(bus, { cluster: EAST, partition, replicas: 1, maxBytes: 1 << 30, maxAgeMs: 86_400_000 });
+    await ensureStream(bus, {
+      cluster: EAST,
+      partition,
+      replicas: 1,
+      maxBytes: 1 << 30,
+      maxAgeMs: 86_400_000,
+    });
     publishers.push(await openPublisher(bus, { cluster: EAST, partition }));
   }
   const reader = new Capture(source, { slot: slotName(east), database: west, publishers });
@@ -76,7 +115,14 @@ export async function makeWorld(sql: string, options: { partitions?: number; tar
     async start(more = {}) {
       const stop = new AbortController();
       const ready = Promise.withResolvers<void>();
-      const ended = run({ config, cluster: WEST, signal: stop.signal, metricsPort: 0, onReady: () => ready.resolve(), ...more });
+      const ended = run({
+        config,
+        cluster: WEST,
+        signal: stop.signal,
+        metricsPort: 0,
+        onReady: () => ready.resolve(),
+        ...more,
+      });
       ended.catch(ready.reject);
       await ready.promise;
       const running = {
@@ -101,7 +147,10 @@ export async function makeWorld(sql: string, options: { partitions?: number; tar
       return rows[0] as Record<string, unknown>;
     },
     async ledger() {
-      return (await target.query('SELECT * FROM drover.ledger ORDER BY id')).rows as Record<string, unknown>[];
+      return (await target.query('SELECT * FROM drover.ledger ORDER BY id')).rows as Record<
+        string,
+        unknown
+      >[];
     },
     async settled() {
       await world.waitFor('everything is dealt with', async () => {
@@ -119,7 +168,10 @@ export async function makeWorld(sql: string, options: { partitions?: number; tar
     },
     async same(tables, where) {
       const differences = await compareTables(source, target, tables, where);
-      if (differences.length > 0) throw new Error(JSON.stringify(differences, (_, v) => (typeof v === 'string' ? v.slice(-60) : v), 1).slice(0, 1500));
+      if (differences.length > 0)
+        throw new Error(
+          JSON.stringify(differences, (_, v) => (typeof v === 'string' ? v.slice(-60) : v), 1).slice(0, 1500),
+        );
     },
     waitFor: (what, probe) =>
       until(async () => ((await probe()) ? true : undefined), {
@@ -134,7 +186,10 @@ export async function makeWorld(sql: string, options: { partitions?: number; tar
       await source.end();
       await target.end();
       const root = await server.connect();
-      await root.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = ANY ($1)', [[east, west]]);
+      await root.query(
+        'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = ANY ($1)',
+        [[east, west]],
+      );
       for (const name of [east, west]) await root.query(`DROP DATABASE "${name}" WITH (FORCE)`);
       await root.end();
       await nats.stop();
@@ -149,15 +204,30 @@ function setup(server: TestPostgres, cluster: typeof EAST, database: string): Pr
     cluster,
     databases: [database],
     connect: (name) => server.connect(name),
-    passwords: Object.fromEntries(roles.map((role) => [role, testPassword(role)])) as Record<(typeof roles)[number], string>,
+    passwords: Object.fromEntries(roles.map((role) => [role, testPassword(role)])) as Record<
+      (typeof roles)[number],
+      string
+    >,
     contextKey: CONTEXT_KEY,
-    tagging: { mode: 'column', column: 'tenant', overrides: {}, reference: [], exclude: [], schemaPrefix: 't_', databasePrefix: 't_' },
+    tagging: {
+      mode: 'column',
+      column: 'tenant',
+      overrides: {},
+      reference: [],
+      exclude: [],
+      schemaPrefix: 't_',
+      databasePrefix: 't_',
+    },
     origins: [],
     failoverSlots: false,
   });
 }
 
-function configOf(server: TestPostgres, nats: TestNats, names: { east: string; west: string; partitions: number }): Config {
+function configOf(
+  server: TestPostgres,
+  nats: TestNats,
+  names: { east: string; west: string; partitions: number },
+): Config {
   const cluster = (name: string, database: string): string => `
 [[clusters]]
 name = "${name}"
@@ -176,7 +246,11 @@ setup_password = "x"
   );
   const level = process.env['DROVER_TEST_LOG'] === undefined ? 'error' : 'debug';
   // The shared server's roles have the passwords of the test secret, which is shorter than a real one may be.
-  return { ...config, security: { secret: TEST_SECRET }, telemetry: { ...config.telemetry, port: 0, logLevel: level } };
+  return {
+    ...config,
+    security: { secret: TEST_SECRET },
+    telemetry: { ...config.telemetry, port: 0, logLevel: level },
+  };
 }
 
 type Row = { lsn: Lsn; add: (writer: BlockWriter, relation: (oid: number) => number) => void; size: number };
@@ -228,7 +302,8 @@ class Capture {
         update: (oid, kind, os, oe, ns, ne, bytes) => {
           const now = this.#tenant(oid, bytes, ns);
           const was = kind === null ? now : this.#tenant(oid, bytes, os);
-          if (was === now) push(now, (w, r) => w.update(r(oid), kind, bytes, os, oe, ns, ne), oe - os + ne - ns);
+          if (was === now)
+            push(now, (w, r) => w.update(r(oid), kind, bytes, os, oe, ns, ne), oe - os + ne - ns);
           else {
             push(was, (w, r) => w.delete(r(oid), kind!, bytes, os, oe), oe - os);
             // As the capture service does: what the new row leaves unchanged stands in the old one.
@@ -237,12 +312,23 @@ class Capture {
           }
         },
         delete: (oid, kind, start, end, bytes) =>
-          push(this.#tenant(oid, bytes, start), (w, r) => w.delete(r(oid), kind, bytes, start, end), end - start),
-        truncate: () => undefined,
+          push(
+            this.#tenant(oid, bytes, start),
+            (w, r) => w.delete(r(oid), kind, bytes, start, end),
+            end - start,
+          ),
+        truncate: (oids, flags) => {
+          const tenant = options.truncateTenant;
+          if (tenant !== undefined) push(tenant, (w, r) => w.truncate(oids.map(r), flags), 10);
+        },
         message: (_t, l, prefix, start, end, bytes) => {
           const content = bytes.subarray(start, end);
           const { tenant } = JSON.parse(content.toString()) as { tenant?: string };
-          push(tenant === undefined || tenant === '*' ? HEARTBEAT_TOKEN : tenant, (w) => w.message(l, prefix, content), 50);
+          push(
+            tenant === undefined || tenant === '*' ? HEARTBEAT_TOKEN : tenant,
+            (w) => w.message(l, prefix, content),
+            50,
+          );
         },
       });
     }
@@ -261,10 +347,16 @@ class Capture {
     }
   }
 
-  async #publish(tenant: string, list: { lsn: Lsn; time: bigint; changes: Row[] }[], options: CaptureOptions): Promise<void> {
+  async #publish(
+    tenant: string,
+    list: { lsn: Lsn; time: bigint; changes: Row[] }[],
+    options: CaptureOptions,
+  ): Promise<void> {
     const heartbeat = tenant === HEARTBEAT_TOKEN;
     const token = heartbeat ? tenant : tenantToken(tenantId(tenant));
-    const partitions = heartbeat ? this.#publishers.map((_, i) => i) : [partitionOf(tenantId(tenant), this.#publishers.length)];
+    const partitions = heartbeat
+      ? this.#publishers.map((_, i) => i)
+      : [partitionOf(tenantId(tenant), this.#publishers.length)];
     for (const partition of partitions) {
       let writer = new BlockWriter();
       let first: Lsn | undefined;
@@ -286,7 +378,10 @@ class Capture {
           commitTimeUs: at,
         });
         const id = `42.1.${token}.${first.toString(16)}.${part}.${partition}`;
-        await this.#publishers[partition]!.publishGroup([{ token, block, id, lastLsn: last, part, complete }], LSN_ZERO);
+        await this.#publishers[partition]!.publishGroup(
+          [{ token, block, id, lastLsn: last, part, complete }],
+          LSN_ZERO,
+        );
         writer = new BlockWriter();
         first = undefined;
       };

@@ -38,7 +38,7 @@ async function ready(extra: Parameters<typeof start>[1] = {}): Promise<Running &
 }
 
 afterEach(async () => {
-  await Promise.all(running.map((one) => one.stop()));
+  console.log('stopping', running.length); for (const one of running) { await one.stop(); console.log('stopped'); }
   running = [];
   await world.close();
 });
@@ -196,6 +196,38 @@ describe('killed at any point', () => {
   );
 });
 
+describe('two databases of one cluster', () => {
+  it('share the streams, and each resumes where it was', async () => {
+    const { client, second } = await setUp({ twoDatabases: true, nats: { partitions: 1 } });
+    const clients = second === null ? [client] : [client, second];
+    let n = 0;
+    for (let round = 0; round < 5; round++) {
+      for (const one of clients) {
+        for (let i = 0; i < 5 + round; i++) {
+          await one.query(`INSERT INTO countries VALUES ($1, 'x')`, [String(++n)]);
+          await one.query(`INSERT INTO items VALUES ($1, 'acme', 'x')`, [n]);
+        }
+      }
+      console.log('round', round); let left = round + 2;
+      const killed = begin({
+        failpoint: () => {
+          if (--left <= 0) throw new Error('killed');
+        },
+      });
+      expect(String(await killed.ended)).toContain('killed');
+    }
+    console.log('final'); await ready(); console.log('ready');
+    for (const tenant of ['_shared', 'acme']) {
+      const blocks = await tenantOnce(world, tenant, (all) => changesOf(all).length >= n);
+      expect(changesOf(blocks)).toHaveLength(n);
+      expect(new Set(changesOf(blocks)).size).toBe(n);
+      for (const database of new Set(blocks.map((b) => b.database))) {
+        checkOrder(blocks.filter((b) => b.database === database));
+      }
+    }
+  });
+});
+
 describe('trouble', () => {
   it('a full stream holds the reader back, and nothing is missing when it is raised', async () => {
     const { client } = await setUp({
@@ -218,6 +250,26 @@ describe('trouble', () => {
     checkOrder(blocks);
     expect(new Set(changesOf(blocks)).size).toBe(12_000);
     await eventually('confirmed', async () => (await confirmedLag()) < 100_000);
+  });
+
+  it('a bus that dies and comes back under load loses nothing', async () => {
+    const { client, nats } = await setUp();
+    const one = await ready();
+    let written = 0;
+    const write = async () => {
+      for (let n = 0; n < 40; n++)
+        await client.query(`INSERT INTO items VALUES ($1, 'acme', 'a')`, [++written]);
+    };
+    await write();
+    await nats.kill9();
+    await write();
+    await eventually('told', async () => (await fetch(`${one.url}/readyz`)).status === 503);
+    await nats.restart();
+    await write();
+    const blocks = await tenantOnce(world, 'acme', (b) => changesOf(b).length >= written, 40_000);
+    checkOrder(blocks);
+    expect(changesOf(blocks)).toHaveLength(written);
+    await eventually('ready again', async () => (await fetch(`${one.url}/readyz`)).status === 200);
   });
 
   it('of two readers one waits, and takes over', async () => {

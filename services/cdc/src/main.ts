@@ -2,13 +2,13 @@
  * The CDC reader of one cluster: source WAL to tagged blocks to JetStream. Wires the parts and owns the lease that keeps two readers
  * from getting in each other's way; what keeps them from doing harm is the streams' expected last sequence.
  */
-import { connectBus, ensureStream, holdLease, serveRpc } from '@drover/bus';
+import { type Bus, connectBus, ensureStream, holdLease, serveRpc } from '@drover/bus';
 import { type ClusterConfig, type Config, metricsPort, type RunOptions } from '@drover/config';
-import { Closer, DroverError, must } from '@drover/core';
+import { Backoff, Closer, DroverError, describeError, must, sleep } from '@drover/core';
 import { startTelemetry } from '@drover/telemetry';
 import { cdcMetrics } from './metrics.ts';
 import type { Failpoint } from './reader/pump.ts';
-import { Session } from './session.ts';
+import { Session, unreachable } from './session.ts';
 
 /** Tests pass these; production leaves them out. */
 export interface CdcOptions extends RunOptions {
@@ -23,7 +23,7 @@ export async function run(options: CdcOptions): Promise<void> {
   const { config, signal } = options;
   const { cluster, index } = findCluster(config, options.cluster);
   const closer = new Closer();
-  let session: Session | null = null;
+  let session = null as Session | null; // assigned in a closure
   let phase = 'starting';
   const trouble = () => (session === null ? phase : session.trouble);
   try {
@@ -53,41 +53,67 @@ export async function run(options: CdcOptions): Promise<void> {
     );
     const metrics = cdcMetrics(telemetry.metrics);
     let ready = options.onReady;
+    const backoff = new Backoff(100, 2000);
     while (!signal.aborted) {
-      phase = 'another reader holds the lease';
-      const lost = new AbortController();
-      const lease = await holdLease(bus, {
-        key: `cdc.${cluster.name}`,
-        ttlMs: LEASE_MS,
-        value: { cluster: cluster.name, metricsUrl: telemetry.url },
-        signal,
-        onLost: () => lost.abort(),
-        replicas: config.nats.replicas,
-      });
-      if (lease === undefined) break;
-      session = new Session({
-        config,
-        cluster,
-        bus,
-        telemetry,
-        metrics,
-        ...(options.failpoint === undefined ? {} : { failpoint: options.failpoint }),
-        ...(options.partBytes === undefined ? {} : { partBytes: options.partBytes }),
-        onStreaming: () => {
-          ready?.({ metricsUrl: telemetry.url });
-          ready = undefined;
-        },
-      });
       try {
-        await session.run(AbortSignal.any([signal, lost.signal]));
-      } finally {
-        session = null;
-        await lease.release();
+        phase = 'another reader holds the lease';
+        await leased(bus, cluster, config, telemetry.url, signal, async (whileLeased) => {
+          session = new Session({
+            config,
+            cluster,
+            bus,
+            telemetry,
+            metrics,
+            ...(options.failpoint === undefined ? {} : { failpoint: options.failpoint }),
+            ...(options.partBytes === undefined ? {} : { partBytes: options.partBytes }),
+            onStreaming: () => {
+              backoff.reset();
+              ready?.({ metricsUrl: telemetry.url });
+              ready = undefined;
+            },
+          });
+          try {
+            await session.run(whileLeased);
+          } finally {
+            session = null;
+          }
+        });
+        if (!signal.aborted) telemetry.log.warn('lease lost', { cluster: cluster.name });
+      } catch (error) {
+        if (!(error instanceof DroverError) || error.code !== 'bus.unreachable') throw error;
+        phase = describeError(error);
+        telemetry.log.warn('the bus is away', { cluster: cluster.name, error: phase });
+        await sleep(backoff.nextMs(), signal);
       }
-      if (!signal.aborted) telemetry.log.warn('lease lost', { cluster: cluster.name });
     }
   } finally {
     await closer.close();
+  }
+}
+
+/** Runs `work` while this process holds the cluster's lease; its signal ends with the lease. */
+async function leased(
+  bus: Bus,
+  cluster: ClusterConfig,
+  config: Config,
+  metricsUrl: string,
+  signal: AbortSignal,
+  work: (whileLeased: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const lost = new AbortController();
+  const lease = await holdLease(bus, {
+    key: `cdc.${cluster.name}`,
+    ttlMs: LEASE_MS,
+    value: { cluster: cluster.name, metricsUrl },
+    signal,
+    onLost: () => lost.abort(),
+    replicas: config.nats.replicas,
+  }).catch(unreachable);
+  if (lease === undefined) return;
+  try {
+    await work(AbortSignal.any([signal, lost.signal]));
+  } finally {
+    await lease.release();
   }
 }
 

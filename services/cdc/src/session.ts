@@ -4,7 +4,7 @@
  */
 import { type Bus, openPublisher, type Publisher } from '@drover/bus';
 import { type ClusterConfig, type Config, roleConnection } from '@drover/config';
-import { Closer, sleep } from '@drover/core';
+import { Closer, DroverError, sleep } from '@drover/core';
 import type { Telemetry } from '@drover/telemetry';
 import type { CdcMetrics } from './metrics.ts';
 import { DatabaseReader, type ReaderStatus } from './reader/database-reader.ts';
@@ -80,7 +80,9 @@ export class Session {
     const { config, cluster, bus, telemetry, metrics, failpoint, partBytes } = this.#options;
     const publishers: Publisher[] = [];
     for (let partition = 0; partition < config.nats.partitions; partition++) {
-      publishers.push(closer.add(await openPublisher(bus, { cluster: cluster.name, partition })));
+      publishers.push(
+        closer.add(await openPublisher(bus, { cluster: cluster.name, partition }).catch(unreachable)),
+      );
     }
     this.#publishers = publishers;
     const waiting = new Set(cluster.databases);
@@ -130,4 +132,10 @@ export class Session {
       await probe.close();
     }
   }
+}
+
+/** What NATS throws when it does not answer has many names and one meaning. */
+export function unreachable(cause: unknown): never {
+  if (cause instanceof DroverError) throw cause;
+  throw new DroverError('bus.unreachable', 'JetStream does not answer', { cause });
 }

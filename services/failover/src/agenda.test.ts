@@ -36,7 +36,15 @@ function input(placements: Placement[], dead: string[], rest: Partial<AgendaInpu
     forMs: 0,
     score: cluster === 'north' ? 90 : 100,
   });
-  return { placements, verdict, auto: true, busy: new Set(), now: Date.parse('2026-02-01T00:00:00Z'), cooldownMs: 60_000, ...rest };
+  return {
+    placements,
+    verdict,
+    auto: true,
+    busy: new Set(),
+    now: Date.parse('2026-02-01T00:00:00Z'),
+    cooldownMs: 60_000,
+    ...rest,
+  };
 }
 
 describe('the agenda of the leader', () => {
@@ -45,7 +53,10 @@ describe('the agenda of the leader', () => {
   });
 
   it('fails a dead primary over to the healthiest live replica', () => {
-    const p = { ...placement, replicas: { ...placement.replicas, north: { state: 'live', since: '' } as const } };
+    const p = {
+      ...placement,
+      replicas: { ...placement.replicas, north: { state: 'live', since: '' } as const },
+    };
     expect(agenda(input([p], ['east']))).toMatchObject([{ kind: 'fail', to: west }]);
     expect(agenda(input([p], ['east', 'west']))).toMatchObject([{ kind: 'fail', to: north }]);
   });
@@ -73,7 +84,11 @@ describe('the agenda of the leader', () => {
   });
 
   it('resumes what has begun, and converts a planned move whose source died before it was closed', () => {
-    const moving: Placement = { ...placement, state: 'moving', move: { ...move, kind: 'switchover', step: 'hold' } };
+    const moving: Placement = {
+      ...placement,
+      state: 'moving',
+      move: { ...move, kind: 'switchover', step: 'hold' },
+    };
     expect(agenda(input([moving], []))).toMatchObject([{ kind: 'switchover' }]);
     expect(agenda(input([moving], ['east']))).toMatchObject([{ kind: 'convert' }]);
     const opening: Placement = { ...moving, move: { ...move, kind: 'switchover', step: 'open' } };

@@ -40,7 +40,8 @@ function ofMoving(placement: Placement, input: AgendaInput): Task | undefined {
   if (move === undefined) return undefined;
   if (move.kind === 'failover') return { kind: 'promote', placement };
   const dead = input.verdict(move.from).state === 'dead';
-  if (dead && input.auto && (move.step === 'hold' || move.step === 'close')) return { kind: 'convert', placement };
+  if (dead && input.auto && (move.step === 'hold' || move.step === 'close'))
+    return { kind: 'convert', placement };
   return { kind: 'switchover', placement };
 }
 
@@ -70,7 +71,9 @@ function inCooldown(placement: Placement, input: AgendaInput): boolean {
 /** The live replica on the healthiest cluster; names break ties, so every controller chooses alike. */
 function bestReplica(placement: Placement, input: AgendaInput): ClusterId | undefined {
   return Object.entries(placement.replicas)
-    .filter(([cluster, replica]) => replica.state === 'live' && input.verdict(cluster as ClusterId).state === 'up')
+    .filter(
+      ([cluster, replica]) => replica.state === 'live' && input.verdict(cluster as ClusterId).state === 'up',
+    )
     .map(([cluster]) => cluster as ClusterId)
     .sort((a, b) => input.verdict(b).score - input.verdict(a).score || a.localeCompare(b))[0];
 }

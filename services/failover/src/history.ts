@@ -27,7 +27,10 @@ export async function ensureHistory(bus: Bus, replicas: number): Promise<void> {
 }
 
 /** The newest failover events, oldest first; `tenant` narrows, `limit` (1 to 1000) bounds. */
-export async function readHistory(bus: Bus, request: Readonly<Record<string, unknown>>): Promise<HistoryEvent[]> {
+export async function readHistory(
+  bus: Bus,
+  request: Readonly<Record<string, unknown>>,
+): Promise<HistoryEvent[]> {
   const limit = Math.min(1000, Math.max(1, Number(request['limit'] ?? 100)));
   const info = await bus.jsm.streams.info(STREAM);
   const out: HistoryEvent[] = [];
@@ -35,8 +38,16 @@ export async function readHistory(bus: Bus, request: Readonly<Record<string, unk
     const message = await bus.jsm.streams.getMessage(STREAM, { seq });
     if (message === null || !message.subject.startsWith('drover.events.failover.')) continue;
     const fields: unknown = message.json();
-    if (!isRecord(fields) || (typeof request['tenant'] === 'string' && fields['tenant'] !== request['tenant'])) continue;
-    out.push({ at: message.time.toISOString(), kind: message.subject.slice('drover.events.'.length), fields });
+    if (
+      !isRecord(fields) ||
+      (typeof request['tenant'] === 'string' && fields['tenant'] !== request['tenant'])
+    )
+      continue;
+    out.push({
+      at: message.time.toISOString(),
+      kind: message.subject.slice('drover.events.'.length),
+      fields,
+    });
   }
   return out.reverse();
 }

@@ -69,7 +69,11 @@ async function perform(options: LeaderOptions, task: Task): Promise<void> {
   } catch (error) {
     if (isCancelled(error) || context.signal.aborted) return;
     options.onMove(task.kind, 'failed', (performance.now() - started) / 1000);
-    context.log.warn('move not finished, will be tried again', { tenant, task: task.kind, error: describeError(error) });
+    context.log.warn('move not finished, will be tried again', {
+      tenant,
+      task: task.kind,
+      error: describeError(error),
+    });
     await sleep(REST_MS, context.signal);
   }
 }
@@ -83,7 +87,9 @@ async function execute(options: LeaderOptions, task: Task): Promise<Placement | 
       return runPromotion(context, task.placement, options);
     case 'convert':
       await context.catalog.changePlacement(task.placement.tenant, (p) =>
-        p.move?.id === task.placement.move?.id ? convertToFailover(p, 'the old primary died during the switch-over') : null,
+        p.move?.id === task.placement.move?.id
+          ? convertToFailover(p, 'the old primary died during the switch-over')
+          : null,
       );
       return undefined;
     case 'fail': {
@@ -93,18 +99,23 @@ async function execute(options: LeaderOptions, task: Task): Promise<Placement | 
           : null,
       );
       if (begun.move?.kind !== 'failover') return undefined;
-      publishEvent(context.bus, 'failover.begun', { tenant: begun.tenant, from: begun.primary, to: task.to, reason: task.reason });
+      publishEvent(context.bus, 'failover.begun', {
+        tenant: begun.tenant,
+        from: begun.primary,
+        to: task.to,
+        reason: task.reason,
+      });
       return runPromotion(context, begun, options);
     }
     case 'rejoin': {
       const outcome = await rejoinTenant(context, task.placement, task.cluster);
-      publishEvent(context.bus, 'failover.rejoined', { tenant: task.placement.tenant, cluster: task.cluster, outcome });
+      publishEvent(context.bus, 'failover.rejoined', {
+        tenant: task.placement.tenant,
+        cluster: task.cluster,
+        outcome,
+      });
       return undefined;
     }
   }
 }
 
-/** Migration watches placements by itself; the nudge only makes it look at once. */
-async function nudgeMigration(context: MoveContext, tenant: TenantId): Promise<void> {
-  await callRpc(context.bus, 'migration.nudge', { tenant }, { timeoutMs: 500 }).catch(() => undefined);
-}

@@ -1,28 +1,19 @@
 /**
  * The failover controller. Every instance observes; the one that holds the lease `leader.failover` acts. Wiring only.
  */
-import {
-  
-  
-  connectBus,
-  holdLease,
-  Kv,
-  publishEvent,
-  serveRpc,
-  watchLeases,
-} from '@drover/bus';
+import { connectBus, holdLease, Kv, publishEvent, serveRpc, watchLeases } from '@drover/bus';
 import { openCatalog } from '@drover/catalog';
 import { metricsPort, type RunOptions, roleConnection } from '@drover/config';
-import { type ClusterId, Closer, must, sleep } from '@drover/core';
+import { Closer, type ClusterId, must, sleep } from '@drover/core';
 import { PgPool } from '@drover/pg';
 import { startTelemetry } from '@drover/telemetry';
-import { ensureHistory, readHistory } from './history.ts';
 import { ClusterHealth, type Observation } from './health/judge.ts';
 import { runProbe } from './health/probe.ts';
+import { ensureHistory, readHistory } from './history.ts';
 import { lead } from './leader.ts';
 import { failoverMetrics } from './metrics.ts';
-import type { MoveContext } from './moves/switchover.ts';
 import { isRecord } from './moves/steps.ts';
+import type { MoveContext } from './moves/switchover.ts';
 
 interface Settings {
   readonly paused: boolean;
@@ -92,7 +83,10 @@ export async function run(options: RunOptions): Promise<void> {
       runProbe({
         cluster: cluster.name,
         observer: id,
-        connect: { ...roleConnection(cluster, 'drover_admin', config.security.secret), applicationName: 'drover probe' },
+        connect: {
+          ...roleConnection(cluster, 'drover_admin', config.security.secret),
+          applicationName: 'drover probe',
+        },
         everyMs: 500,
         timeoutMs: 2000,
         report: (observation) => {
@@ -145,7 +139,9 @@ export async function run(options: RunOptions): Promise<void> {
           auto: config.failover.auto,
           paused,
           clusters: verdicts(),
-          moving: [...view.all()].filter((p) => p.state === 'moving').map((p) => ({ tenant: p.tenant, ...p.move })),
+          moving: [...view.all()]
+            .filter((p) => p.state === 'moving')
+            .map((p) => ({ tenant: p.tenant, ...p.move })),
         })),
         serveRpc(bus, 'failover.pause', async (request) => setPaused(settings, true, request)),
         serveRpc(bus, 'failover.resume', async (request) => setPaused(settings, false, request)),
@@ -200,7 +196,11 @@ function isObservation(value: unknown): value is Observation {
   );
 }
 
-async function followSettings(settings: Kv<Settings>, signal: AbortSignal, use: (value: Settings) => void): Promise<void> {
+async function followSettings(
+  settings: Kv<Settings>,
+  signal: AbortSignal,
+  use: (value: Settings) => void,
+): Promise<void> {
   for await (const entry of settings.watch(signal)) {
     if (entry.key === SETTINGS_KEY && entry.value !== null) use(entry.value);
   }

@@ -2,7 +2,7 @@
 import { callRpc, connectBus, holdLease, serveRpc } from '@drover/bus';
 import { openCatalog } from '@drover/catalog';
 import { metricsPort, type RunOptions, roleConnection } from '@drover/config';
-import { type ClusterId, Closer, clusterId, DroverError, must, tenantId } from '@drover/core';
+import { Closer, type ClusterId, clusterId, DroverError, must, tenantId } from '@drover/core';
 import { PgPool } from '@drover/pg';
 import { startTelemetry } from '@drover/telemetry';
 import { runCopies } from './copy/run-copies.ts';
@@ -33,7 +33,9 @@ export async function run(options: RunOptions): Promise<void> {
     );
     const catalog = closer.add(await openCatalog(bus, { replicas: nats.replicas }));
     const pools = new Map<string, PgPool>();
-    closer.add({ close: async () => void (await Promise.all([...pools.values()].map((pool) => pool.close()))) });
+    closer.add({
+      close: async () => void (await Promise.all([...pools.values()].map((pool) => pool.close()))),
+    });
     const poolOf = (role: 'drover_admin' | 'drover_apply') => (cluster: ClusterId, database: string) => {
       const key = `${role}/${cluster}/${database}`;
       let pool = pools.get(key);
@@ -57,14 +59,17 @@ export async function run(options: RunOptions): Promise<void> {
     closer.add(
       serveRpc(bus, 'migration.verify', async (request, rpc) => {
         const { tenant, target } = request as { tenant?: unknown; target?: unknown };
-        if (typeof tenant !== 'string' || typeof target !== 'string') throw new DroverError('rpc.invalid', 'tenant and target are needed');
+        if (typeof tenant !== 'string' || typeof target !== 'string')
+          throw new DroverError('rpc.invalid', 'tenant and target are needed');
         return verifyTenant(
           {
             catalog,
             tagging: config.tagging,
             admin,
             nudge: async (cluster, who) => {
-              await callRpc(bus, `apply.${cluster}.nudge`, { tenant: who }, { timeoutMs: 1000 }).catch(() => undefined);
+              await callRpc(bus, `apply.${cluster}.nudge`, { tenant: who }, { timeoutMs: 1000 }).catch(
+                () => undefined,
+              );
             },
             progress: (line) => rpc.progress({ line }),
             signal: AbortSignal.any([signal, rpc.signal]),

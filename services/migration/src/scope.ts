@@ -25,7 +25,12 @@ export interface TenantTable {
 }
 
 /** The tenant's captured tables in this database, small ones first. */
-export async function tenantTables(client: Queryable, tagging: Tagging, database: string, tenant: TenantId): Promise<TenantTable[]> {
+export async function tenantTables(
+  client: Queryable,
+  tagging: Tagging,
+  database: string,
+  tenant: TenantId,
+): Promise<TenantTable[]> {
   const classified = classifyTables(await readTables(client), tagging, database);
   const published = new Set(publishedTables(classified).map((t) => t.oid));
   return classified
@@ -34,7 +39,9 @@ export async function tenantTables(client: Queryable, tagging: Tagging, database
       const where = conditionOf(c, tenant);
       return where === null ? [] : [toTenantTable(c.table, where)];
     })
-    .sort((a, b) => a.sizeBytes - b.sizeBytes || `${a.schema}.${a.name}`.localeCompare(`${b.schema}.${b.name}`));
+    .sort(
+      (a, b) => a.sizeBytes - b.sizeBytes || `${a.schema}.${a.name}`.localeCompare(`${b.schema}.${b.name}`),
+    );
 }
 
 /** Null when no row of the table can be the tenant's. */

@@ -79,7 +79,7 @@ function toTableInfo(raw: RawTable): TableInfo {
     persistence: raw.persistence === 'u' ? 'unlogged' : 'permanent',
     owner: raw.owner,
     sizeBytes: Number(raw.size_bytes),
-    uniqueIndexes: raw.unique_indexes.map(({ identity: _, ...index }) => index),
+    uniqueIndexes: raw.unique_indexes.map(withoutMark),
     triggers: raw.triggers,
     rls: { enabled: raw.rls, forced: raw.force_rls },
   };
@@ -99,6 +99,11 @@ function identityColumns(raw: RawTable, primaryKey: string[] | null): string[] {
     case 'n':
       return [];
   }
+}
+
+function withoutMark(index: RawTable['unique_indexes'][number]): UniqueIndexInfo {
+  const { name, columns, primary, partial, immediate, valid, nullsNotDistinct } = index;
+  return { name, columns, primary, partial, immediate, valid, nullsNotDistinct };
 }
 
 function namedColumns(index: UniqueIndexInfo): string[] {

@@ -99,7 +99,9 @@ async function checkApplyRights(client: Queryable): Promise<Finding[]> {
   );
   const findings: Finding[] = [];
   const missing = (what: string, statements: string[]) =>
-    findings.push(finding('error', 'privilege_missing', `role ${ROLES.apply}`, `it may not ${what}`, statements));
+    findings.push(
+      finding('error', 'privilege_missing', `role ${ROLES.apply}`, `it may not ${what}`, statements),
+    );
   if (row?.may !== true) {
     missing('set session_replication_role', [
       `GRANT SET ON PARAMETER session_replication_role TO ${quoteIdent(ROLES.apply)}`,

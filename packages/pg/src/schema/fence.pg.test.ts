@@ -100,7 +100,7 @@ describe.each([16, 17, 18] as const)('the write fence on PostgreSQL %i', (major)
     });
     for (let round = 0; round < ROUNDS && !stop; round++) {
       // Varies where in the writers' transactions the close falls.
-      await f.root.query('SELECT pg_sleep($1)', [(round % 7) / 2000]);
+      await f.root.query('SELECT pg_sleep($1)', [(round % 11 === 0 ? 16 : round % 7) / 2000]);
       barriers.set(epoch, await closeTenant(f.admin, { tenant: 'acme', epoch, lockTimeoutMs: 20_000 }));
       if (round % 3 === 0) await f.root.query('SELECT pg_sleep(0.001)');
       await openTenant(f.admin, { tenant: 'acme', epoch: epoch + 1 });

@@ -109,7 +109,7 @@ export async function terminateWriters(client: Queryable, tenant: string): Promi
 }
 
 function moveError(error: unknown, tenant: string): unknown {
-  const code = error instanceof Error ? (error as Error & { code?: string }).code : undefined;
+  const code = (error instanceof Error ? (error as Error & { code?: string }).code : undefined) ?? '';
   const message = error instanceof Error ? error.message : String(error);
   switch (code) {
     case SQLSTATE.staleEpoch:

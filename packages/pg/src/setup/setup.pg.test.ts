@@ -6,6 +6,7 @@ import { connectPg } from '../connect.ts';
 import { doctor } from '../preflight/doctor.ts';
 import { installDroverSchema, readNode } from '../schema/install.ts';
 import { openTenant } from '../schema/moves.ts';
+import { adoptTables } from './adopt.ts';
 import {
   CONTEXT_KEY,
   columnTagging,
@@ -180,6 +181,38 @@ describe.each([16, 17, 18] as const)('setup on PostgreSQL %i', (major) => {
       again.some((a) => a.object === 'table public.log_3' && a.sql.includes('ENABLE ROW LEVEL SECURITY')),
     ).toBe(true);
     expect(again.some((a) => a.sql.startsWith('REVOKE SELECT ON TABLE "public"."log_2"'))).toBe(true);
+  });
+
+  it('adopts partitioned tables leaf by leaf, and stops at rows without a tenant', async () => {
+    const f = await make({
+      setup: false,
+      sql: `CREATE TABLE public.ev (id int, at int, tenant text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+        CREATE TABLE public.ev_1 PARTITION OF public.ev FOR VALUES FROM (0) TO (100);
+        CREATE TABLE public.ev_2 PARTITION OF public.ev FOR VALUES FROM (100) TO (200);
+        INSERT INTO public.ev VALUES (1, 1, 'acme'), (2, 101, NULL);`,
+    });
+    await expect(adoptTables(f.root, { tagging })).rejects.toMatchObject({ code: '23502' });
+    await f.root.query('DELETE FROM public.ev WHERE tenant IS NULL');
+    await f.setup({ adopt: true });
+    const identity = await f.root.query(
+      `SELECT indrelid::regclass::text AS t FROM pg_index WHERE indisreplident AND indrelid::regclass::text LIKE 'public.ev%' ORDER BY 1`,
+    );
+    expect(identity.rows.map((row) => row.t)).toEqual(['public.ev', 'public.ev_1', 'public.ev_2']);
+    const parts = await f.root.query(
+      `SELECT count(*)::int AS n FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent WHERE c.relname = 'drover_ev_identity'`,
+    );
+    expect(parts.rows[0].n).toBe(2); // the leaves' indexes were taken over, not made twice
+    expect((await f.setup({ adopt: true })).actions).toEqual([]);
+    await f.root.query(`DELETE FROM public.ev`);
+    const changes = await f.root.query(
+      `SELECT data FROM pg_logical_slot_peek_binary_changes($1, NULL, NULL, 'proto_version', '1', 'publication_names', 'drover')`,
+      [`drover_${f.database}`],
+    );
+    const deletes = changes.rows
+      .map((row) => (row.data as Buffer).toString('latin1'))
+      .filter((data) => data.startsWith('D'));
+    expect(deletes).toHaveLength(1);
+    expect(deletes[0]).toContain('acme');
   });
 
   it('gives each tenant its own schema where schemas are tenants', async () => {

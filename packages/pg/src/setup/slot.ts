@@ -149,7 +149,7 @@ async function asAdmin<T>(client: Queryable, work: () => Promise<T>): Promise<T>
 }
 
 async function slotError(client: Queryable, name: string, error: unknown): Promise<unknown> {
-  switch (sqlState(error)) {
+  switch (sqlState(error) ?? '') {
     case '53400': {
       // configuration_limit_exceeded
       const slots = await queryRows<{ slot: string; active: boolean }>(

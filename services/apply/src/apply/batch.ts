@@ -110,7 +110,8 @@ export interface Ending {
 export async function finish(target: Target, { routed, misses, position }: Ending): Promise<void> {
   const { session } = target;
   const flight = session.flight();
-  const durable = routed.barriers.length + routed.notes.length + routed.parked.length + routed.held.length > 0;
+  const durable =
+    routed.barriers.length + routed.notes.length + routed.parked.length + routed.held.length > 0;
   if (durable) flight.statement('SET LOCAL synchronous_commit = on');
   writeStates(flight, [...routed.dirty]);
   for (const note of routed.notes) writeNote(flight, note);
@@ -124,7 +125,8 @@ export async function finish(target: Target, { routed, misses, position }: Endin
 
 export function writeStates(flight: Flight, states: readonly TenantState[]): void {
   if (states.length === 0) return;
-  const column = (get: (state: TenantState) => string | number | null): string => arrayLiteral(states.map(get));
+  const column = (get: (state: TenantState) => string | number | null): string =>
+    arrayLiteral(states.map(get));
   flight.statement(
     `UPDATE drover.tenant AS t SET feed = u.feed, system_id = u.system_id, generation = u.generation, commit_lsn = u.commit_lsn,
       part = u.part, stream = u.stream, stream_seq = u.stream_seq, skip_lsn = u.skip_lsn,

@@ -19,7 +19,12 @@ const NOTES_MAX = 16;
 export type NextPart = () => Promise<Entry>;
 
 /** `first` is part 0. Resolves when the transaction is committed, passed over, or its tenant parked. */
-export async function applyBig(target: Target, first: Entry, next: NextPart, log: Logger): Promise<BatchResult> {
+export async function applyBig(
+  target: Target,
+  first: Entry,
+  next: NextPart,
+  log: Logger,
+): Promise<BatchResult> {
   const { session } = target;
   try {
     return await attempt(target, first, next);
@@ -41,7 +46,10 @@ async function attempt(target: Target, first: Entry, next: NextPart): Promise<Ba
   const context = { ...target, lane: 'catchup' as const };
   if (decision.kind !== 'apply' || state === undefined || header.part !== 0) {
     if (decision.kind === 'apply') {
-      throw new DroverError('bus.truncated', `part ${header.part} of a transaction came without those before it`);
+      throw new DroverError(
+        'bus.truncated',
+        `part ${header.part} of a transaction came without those before it`,
+      );
     }
     const routed = route([first], states, context);
     await finish(target, { routed, misses: [], position: null });
@@ -55,9 +63,13 @@ async function attempt(target: Target, first: Entry, next: NextPart): Promise<Ba
   let entry = first;
   for (;;) {
     const part = entry.block?.header;
-    assert(part !== undefined && part.lastLsn === header.lastLsn, 'the parts of a transaction follow each other', {
-      tenant: first.tenant,
-    });
+    assert(
+      part !== undefined && part.lastLsn === header.lastLsn,
+      'the parts of a transaction follow each other',
+      {
+        tenant: first.tenant,
+      },
+    );
     // Each part is decided as if it were the first of its transaction: the checkpoint stands before it.
     Object.assign(state, before);
     routed = route([entry], states, context);

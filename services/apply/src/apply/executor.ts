@@ -6,14 +6,21 @@
  * Failures of the connection, of the server's resources and of a shutdown are nobody's: they are thrown to the pipeline, which
  * connects anew and begins behind the last checkpoint.
  */
-import { Backoff, cancelled, describeError, DroverError, isCancelled, LSN_ZERO, sleep } from '@drover/core';
+import { Backoff, cancelled, DroverError, describeError, isCancelled, LSN_ZERO, sleep } from '@drover/core';
 import { classifyPgError } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import { describeChanges } from '../changes/describe.ts';
 import { byTransaction, type Entry } from '../changes/entry.ts';
 import type { Lane } from '../decide/decide.ts';
 import type { WriteMode } from '../write/write-changes.ts';
-import { applyBatch, type BatchResult, begin, type StreamPosition, type Target, writeStates } from './batch.ts';
+import {
+  applyBatch,
+  type BatchResult,
+  begin,
+  type StreamPosition,
+  type Target,
+  writeStates,
+} from './batch.ts';
 import { failureOf, writeNote } from './ledger.ts';
 
 /** A serialization failure or deadlock is tried again this often before it counts as the tenant's failure. */
@@ -26,7 +33,8 @@ export type Verdict = 'retry' | 'pipeline' | 'tenant';
 /** Whose failure is it? Pure. */
 export function verdictOf(error: unknown): Verdict {
   if (isCancelled(error)) return 'pipeline';
-  if (error instanceof DroverError && (error.disposition === 'park' || error.disposition === 'resync')) return 'tenant';
+  if (error instanceof DroverError && (error.disposition === 'park' || error.disposition === 'resync'))
+    return 'tenant';
   const { kind, sqlstate } = classifyPgError(error);
   if (sqlstate === '55P03') return 'tenant';
   switch (kind) {
@@ -67,7 +75,10 @@ export class Executor {
   async run(entries: readonly Entry[], position: StreamPosition | null): Promise<BatchResult[]> {
     const whole = await this.#attempt(entries, 'folded', position);
     if (!isFailure(whole)) return [whole];
-    this.#log.warn('a batch failed and is split by tenant', { entries: entries.length, error: describeError(whole.error) });
+    this.#log.warn('a batch failed and is split by tenant', {
+      entries: entries.length,
+      error: describeError(whole.error),
+    });
     this.#target.catalog.forget();
     const groups = Map.groupBy(entries, (entry) => entry.tenant);
     const rest = groups.get('') ?? [];
@@ -87,7 +98,10 @@ export class Executor {
     if (!isFailure(result)) return [result];
     if (groups.length > 1) {
       const middle = groups.length >> 1;
-      return [...(await this.#halves(groups.slice(0, middle))), ...(await this.#halves(groups.slice(middle)))];
+      return [
+        ...(await this.#halves(groups.slice(0, middle))),
+        ...(await this.#halves(groups.slice(middle))),
+      ];
     }
     const inOrder = await this.#attempt(all, 'rows', null);
     if (!isFailure(inOrder)) return [inOrder];
@@ -167,7 +181,12 @@ type State = NonNullable<ReturnType<BatchResult['states']['get']>>;
 export function park(target: Target, entry: Entry, error: unknown, log: Logger): Promise<BatchResult> {
   const failure = failureOf(error);
   const reason = `${failure.code}: ${failure.message}`;
-  log.error('a tenant is parked', { tenant: entry.tenant, code: failure.code, sqlstate: failure.sqlstate, error: failure.message });
+  log.error('a tenant is parked', {
+    tenant: entry.tenant,
+    code: failure.code,
+    sqlstate: failure.sqlstate,
+    error: failure.message,
+  });
   return changeRow(target, entry, (state) => {
     if (state.feed !== 'catchup' || state.source !== target.source) return { demoted: [] };
     state.feed = 'parked';

@@ -1,6 +1,7 @@
 /** Rows of drover.ledger that the apply worker writes, each exactly once whatever is replayed (I1, I8). */
-import { describeError, DroverError, formatLsn, type Lsn } from '@drover/core';
+
 import type { BlockHeader } from '@drover/block';
+import { DroverError, describeError, formatLsn, type Lsn } from '@drover/core';
 import type { Flight } from '../target/flight.ts';
 
 export interface LedgerNote {
@@ -54,7 +55,13 @@ export function writeNote(flight: Flight, note: LedgerNote): void {
   if (note.kind === 'skipped') settle(flight, note.tenant, note.header.source, note.lsn, 'skipped');
 }
 
-export function settle(flight: Flight, tenant: string, source: string, lsn: Lsn, status: 'resolved' | 'skipped'): void {
+export function settle(
+  flight: Flight,
+  tenant: string,
+  source: string,
+  lsn: Lsn,
+  status: 'resolved' | 'skipped',
+): void {
   flight.statement(SETTLE, [tenant, source, formatLsn(lsn), status]);
 }
 

@@ -29,7 +29,9 @@ export function parseMessage(message: BlockMessage): ControlMessage | undefined 
       const [tenant, id, pause] = [get('tenant'), get('id'), get('pauseFor')];
       if (typeof tenant !== 'string' || typeof id !== 'string') return undefined;
       const [target, ms] =
-        typeof pause === 'object' && pause !== null ? [get('target', pause), Number(get('ms', pause))] : [undefined, 0];
+        typeof pause === 'object' && pause !== null
+          ? [get('target', pause), Number(get('ms', pause))]
+          : [undefined, 0];
       const pauseFor =
         typeof target === 'string' && ms > 0 ? { target, ms: Math.min(ms, PAUSE_MS_MAX) } : undefined;
       return { kind: 'barrier', tenant, id, pauseFor };
@@ -37,7 +39,9 @@ export function parseMessage(message: BlockMessage): ControlMessage | undefined 
     case 'drover.epoch': {
       const tenant = get('tenant');
       const epoch = Number(get('epoch'));
-      return typeof tenant === 'string' && Number.isSafeInteger(epoch) ? { kind: 'epoch', tenant, epoch } : undefined;
+      return typeof tenant === 'string' && Number.isSafeInteger(epoch)
+        ? { kind: 'epoch', tenant, epoch }
+        : undefined;
     }
     case 'drover.heartbeat': {
       const at = Number(get('at'));

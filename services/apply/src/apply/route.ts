@@ -3,8 +3,8 @@
  * under lock come in and are moved on in memory; the transaction then writes what this says, or nothing of it.
  */
 import type { ClusterId, DroverError, Lsn } from '@drover/core';
-import { describeChanges } from '../changes/describe.ts';
 import type { Transaction } from '../changes/decoded-block.ts';
+import { describeChanges } from '../changes/describe.ts';
 import { type Entry, reachesEnd } from '../changes/entry.ts';
 import { decide, type Lane } from '../decide/decide.ts';
 import type { TenantState } from '../decide/tenant-state.ts';
@@ -57,7 +57,11 @@ export interface Routed {
   readonly heartbeatMs: number | null;
 }
 
-export function route(entries: readonly Entry[], states: ReadonlyMap<string, TenantState>, context: RouteContext): Routed {
+export function route(
+  entries: readonly Entry[],
+  states: ReadonlyMap<string, TenantState>,
+  context: RouteContext,
+): Routed {
   const router = new Router(states, context);
   for (const entry of entries) router.add(entry);
   return router.result();
@@ -177,7 +181,8 @@ class Router {
       }
     }
     if (reachesEnd(entry)) {
-      state.commitLsn = state.commitLsn === null || header.lastLsn > state.commitLsn ? header.lastLsn : state.commitLsn;
+      state.commitLsn =
+        state.commitLsn === null || header.lastLsn > state.commitLsn ? header.lastLsn : state.commitLsn;
       state.part = header.part;
       this.#at(state, entry.seq);
     } else {
@@ -190,7 +195,12 @@ class Router {
     if (tx.from === tx.to) return;
     const lenient = state.lenientUntil !== null && tx.lsn <= state.lenientUntil;
     const last = this.#work.at(-1);
-    if (last !== undefined && last.entry.block === entry.block && last.to === tx.from && last.lenient === lenient) {
+    if (
+      last !== undefined &&
+      last.entry.block === entry.block &&
+      last.to === tx.from &&
+      last.lenient === lenient
+    ) {
       last.to = tx.to;
     } else {
       this.#work.push({ entry, tenant: this.#number(state.tenant), lenient, from: tx.from, to: tx.to });
@@ -205,7 +215,8 @@ class Router {
       if (message?.kind === 'heartbeat') this.#heartbeatMs = Math.max(this.#heartbeatMs ?? 0, message.at);
       if (message?.kind !== 'barrier') continue;
       this.#barriers.push({ tenant: message.tenant, id: message.id, lsn: tx.lsn, stale });
-      if (message.pauseFor?.target === this.#context.cluster) pause = { id: message.id, ms: message.pauseFor.ms };
+      if (message.pauseFor?.target === this.#context.cluster)
+        pause = { id: message.id, ms: message.pauseFor.ms };
     }
     return pause;
   }
@@ -250,7 +261,8 @@ class Router {
   #damaged(entry: Entry, state: TenantState | undefined): void {
     this.#count('damaged');
     if (state === undefined || !this.#isOurs(state)) return;
-    if (state.stream === this.#context.stream && state.streamSeq !== null && entry.seq <= state.streamSeq) return;
+    if (state.stream === this.#context.stream && state.streamSeq !== null && entry.seq <= state.streamSeq)
+      return;
     const error: DroverError | null = entry.error;
     this.#park(entry, state, `${error?.code ?? 'block.corrupt'}: ${error?.message ?? 'a block is damaged'}`);
   }
@@ -262,7 +274,12 @@ class Router {
     this.#at(state, entry.firstSeq - 1);
     this.#dirty.add(state);
     this.#parked.push({ tenant: state.tenant, reason });
-    const header = entry.block?.header ?? { source, epoch: state.epoch as never, part: 0, firstLsn: 0n as Lsn };
+    const header = entry.block?.header ?? {
+      source,
+      epoch: state.epoch as never,
+      part: 0,
+      firstLsn: 0n as Lsn,
+    };
     this.#notes.push({
       kind: 'poison',
       tenant: state.tenant,
@@ -275,7 +292,13 @@ class Router {
     });
   }
 
-  #note(entry: Entry, tx: Transaction, state: TenantState, kind: 'stale_epoch' | 'skipped', reason: string): void {
+  #note(
+    entry: Entry,
+    tx: Transaction,
+    state: TenantState,
+    kind: 'stale_epoch' | 'skipped',
+    reason: string,
+  ): void {
     if (entry.block === null) return;
     this.#notes.push({
       kind,
@@ -292,7 +315,11 @@ class Router {
   /** Is the tenant fed by this very lane? */
   #isOurs(state: TenantState): boolean {
     const { source, lane } = this.#context;
-    return state.role === 'replica' && state.source === source && state.feed === (lane === 'main' ? 'live' : 'catchup');
+    return (
+      state.role === 'replica' &&
+      state.source === source &&
+      state.feed === (lane === 'main' ? 'live' : 'catchup')
+    );
   }
 
   /** Moves the row's position in this stream on, never back, and never over a mark of another stream. */

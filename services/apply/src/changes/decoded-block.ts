@@ -127,7 +127,13 @@ class Collector implements BlockVisitor {
     if (last !== undefined && lsn <= last.lsn) last.messages.push(message);
     else {
       const { commitTimeUs } = this.#header;
-      this.#transactions.push({ lsn, timeUs: commitTimeUs, from: this.#count, to: this.#count, messages: [message] });
+      this.#transactions.push({
+        lsn,
+        timeUs: commitTimeUs,
+        from: this.#count,
+        to: this.#count,
+        messages: [message],
+      });
     }
   }
 

@@ -4,10 +4,16 @@
  */
 import type { Relation } from '@drover/block';
 import { PG_EPOCH_UNIX_MS } from '@drover/core';
-import { type DecodedBlock, DELETE, INSERT, TRUNCATE, UPDATE } from './decoded-block.ts';
+import { DELETE, type DecodedBlock, INSERT, TRUNCATE, UPDATE } from './decoded-block.ts';
 import { BINARY, columnCount, NULL, nextColumn, TEXT } from './tuple.ts';
 
-export type JsonValue = null | boolean | number | string | { readonly base64: string } | { readonly unchanged: true };
+export type JsonValue =
+  | null
+  | boolean
+  | number
+  | string
+  | { readonly base64: string }
+  | { readonly unchanged: true };
 type JsonRow = Record<string, JsonValue>;
 
 export interface DescribedChange {
@@ -30,7 +36,12 @@ export const DETAIL_BYTES_MAX = 64 * 1024;
 const VALUE_CHARS_MAX = 8 * 1024;
 
 /** Changes `from` to `to - 1`. */
-export function describeChanges(block: DecodedBlock, from: number, to: number, bytesMax = DETAIL_BYTES_MAX): Described {
+export function describeChanges(
+  block: DecodedBlock,
+  from: number,
+  to: number,
+  bytesMax = DETAIL_BYTES_MAX,
+): Described {
   const changes: DescribedChange[] = [];
   let size = 0;
   for (let i = from; i < to; i++) {
@@ -46,7 +57,8 @@ function describeChange(block: DecodedBlock, i: number): DescribedChange {
   const relation = block.relations[block.relation[i] as number];
   if (relation === undefined) return { table: '?', op: 'truncate' };
   const table = `${relation.schema}.${relation.name}`;
-  const old = (): JsonRow => describeTuple(block.bytes, block.at[i * 4] as number, block.at[i * 4 + 1] as number, relation);
+  const old = (): JsonRow =>
+    describeTuple(block.bytes, block.at[i * 4] as number, block.at[i * 4 + 1] as number, relation);
   const now = (): JsonRow =>
     describeTuple(block.bytes, block.at[i * 4 + 2] as number, block.at[i * 4 + 3] as number, relation);
   const keyOnly = block.oldKind[i] === 0x4b;
@@ -54,7 +66,9 @@ function describeChange(block: DecodedBlock, i: number): DescribedChange {
     case INSERT:
       return { table, op: 'insert', new: now() };
     case DELETE:
-      return keyOnly ? { table, op: 'delete', key: keyColumns(old(), relation) } : { table, op: 'delete', old: old() };
+      return keyOnly
+        ? { table, op: 'delete', key: keyColumns(old(), relation) }
+        : { table, op: 'delete', old: old() };
     case UPDATE:
       if (block.oldKind[i] === 0) return { table, op: 'update', new: now() };
       return keyOnly
@@ -99,7 +113,8 @@ function describeValue(bytes: Buffer, at: number, next: number, type: number): J
   return text ?? { base64: clip(value.toString('base64')) };
 }
 
-const clip = (text: string): string => (text.length <= VALUE_CHARS_MAX ? text : `${text.slice(0, VALUE_CHARS_MAX)}…`);
+const clip = (text: string): string =>
+  text.length <= VALUE_CHARS_MAX ? text : `${text.slice(0, VALUE_CHARS_MAX)}…`;
 
 /** Text form of a value in its type's send format (PostgreSQL source, utils/adt); undefined for types not known here. */
 export function decodeBinary(value: Buffer, type: number): JsonValue | undefined {
@@ -130,7 +145,9 @@ export function decodeBinary(value: Buffer, type: number): JsonValue | undefined
     case 17:
       return clip(`\\x${value.toString('hex')}`);
     case 2950:
-      return value.length === 16 ? value.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-') : undefined;
+      return value.length === 16
+        ? value.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+        : undefined;
     case 1082:
       return value.length === 4 ? day(value.readInt32BE(0)) : undefined;
     case 1114:
@@ -183,4 +200,3 @@ function numeric(value: Buffer): string | undefined {
   const text = scale > 0 ? `${whole}.${fraction.slice(0, scale)}` : whole;
   return sign === 0x4000 ? `-${text}` : text;
 }
-

@@ -90,7 +90,12 @@ export function mergeTuples(newer: TupleRef, base: TupleRef): TupleRef {
  * The bytes of the given columns (ascending indexes) as one string, equal exactly when the columns are equal byte for
  * byte; undefined when one of them is unchanged, so that the tuple does not tell its key.
  */
-export function keyOf(bytes: Buffer, start: number, end: number, columns: readonly number[]): string | undefined {
+export function keyOf(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  columns: readonly number[],
+): string | undefined {
   if (columns.length === 1 && columns[0] === 0) {
     const kind = bytes[start + 2];
     if (kind === UNCHANGED) return undefined;

@@ -43,15 +43,24 @@ export function decide(row: TenantState | undefined, block: Seen, lane: Lane): D
   }
   if (header.epoch > row.epoch) return { kind: 'hold', reason: `epoch:${header.epoch}` };
   if (row.role === 'primary') {
-    return { kind: 'stale', why: `written on ${header.source} under epoch ${header.epoch}, whose primary is here` };
+    return {
+      kind: 'stale',
+      why: `written on ${header.source} under epoch ${header.epoch}, whose primary is here`,
+    };
   }
   if (row.source !== header.source) {
-    return { kind: 'stale', why: `written on ${header.source}, the tenant follows ${row.source ?? 'nobody'}` };
+    return {
+      kind: 'stale',
+      why: `written on ${header.source}, the tenant follows ${row.source ?? 'nobody'}`,
+    };
   }
   if (row.feed !== 'live' && row.feed !== 'catchup') return { kind: 'wait' };
   if (row.feed !== (lane === 'main' ? 'live' : 'catchup')) return { kind: 'wait' };
   if (row.systemId !== null && row.systemId !== header.systemId) {
-    return { kind: 'resync', why: `the source's system identifier is ${header.systemId}, it was ${row.systemId}` };
+    return {
+      kind: 'resync',
+      why: `the source's system identifier is ${header.systemId}, it was ${row.systemId}`,
+    };
   }
   if (row.generation !== null && row.generation !== header.generation) {
     if (header.generation < row.generation) return { kind: 'already' };
@@ -67,7 +76,8 @@ export function decide(row: TenantState | undefined, block: Seen, lane: Lane): D
 /** Was the block dealt with before? By the stream's own order, or by the position in the source's WAL. */
 function isBehindCheckpoint(row: TenantState, { header, stream, seq }: Seen): boolean {
   if (row.stream === stream && row.streamSeq !== null && seq <= row.streamSeq) return true;
-  if (row.systemId !== header.systemId || row.generation !== header.generation || row.commitLsn === null) return false;
+  if (row.systemId !== header.systemId || row.generation !== header.generation || row.commitLsn === null)
+    return false;
   // The checkpoint moves past a transaction of several parts only when all of them are in, so parts need no comparing.
   return header.lastLsn <= row.commitLsn;
 }

@@ -165,7 +165,8 @@ export class Fold {
     let whole = tuple;
     if (partial) {
       if (was === undefined || was.after === null || was.partial) {
-        this.#unfoldable ??= 'a key changes and the row has unchanged TOAST values that only the target knows';
+        this.#unfoldable ??=
+          'a key changes and the row has unchanged TOAST values that only the target knows';
         return;
       }
       whole = mergeTuples(tuple, was.after);

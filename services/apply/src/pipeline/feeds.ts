@@ -62,7 +62,8 @@ export class Feeds {
         try {
           await this.#look();
         } catch (error) {
-          if (!isCancelled(error)) this.#options.log.debug('the tenants cannot be looked at', { error: describeError(error) });
+          if (!isCancelled(error))
+            this.#options.log.debug('the tenants cannot be looked at', { error: describeError(error) });
         }
         await this.#wait(signal);
       }

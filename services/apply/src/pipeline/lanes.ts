@@ -22,6 +22,8 @@ import type { Gate } from './gate.ts';
 const LANES_MAX = 8;
 /** How long the main lane may be stopped for one hand-over. */
 const HANDOVER_MS = 300;
+/** The lanes' connection is closed when it was not needed for this long. */
+const IDLE_MS = 5000;
 
 export interface LanesOptions {
   readonly deps: PipelineDeps;
@@ -55,6 +57,7 @@ export class Lanes {
   readonly #wanted = new Set<string>();
   #wake: () => void = () => undefined;
   #session: Session | undefined;
+  #idleSince = performance.now();
   readonly #catalog = new TargetCatalog();
 
   constructor(options: LanesOptions) {
@@ -77,8 +80,9 @@ export class Lanes {
     const { signal } = this.#options;
     try {
       while (!signal.aborted) {
-        const worked = await this.#round();
-        if (!worked) await this.#sleep();
+        if (await this.#round()) continue;
+        await this.#sleep();
+        await this.#closeIdle();
       }
     } finally {
       for (const lane of this.#lanes.values()) {
@@ -201,7 +205,8 @@ export class Lanes {
   #settle(lane: Lane, results: readonly BatchResult[]): void {
     for (const result of results) {
       for (const { tenant, ms } of result.paused) this.#options.deps.paused(tenant, ms);
-      if (result.states.has(lane.tenant) && result.states.get(lane.tenant)?.feed !== 'catchup') this.#close(lane);
+      if (result.states.has(lane.tenant) && result.states.get(lane.tenant)?.feed !== 'catchup')
+        this.#close(lane);
       else if (!result.states.has(lane.tenant) && result.counts.has('absent')) this.#close(lane);
       // The row was changed by others: the next look at it decides.
       if (result.counts.has('wait')) this.#close(lane);
@@ -221,7 +226,13 @@ export class Lanes {
     if (verdictOf(failure) !== 'tenant') throw failure;
     const target = await this.#target();
     const nothing = { kind: 'damaged' as const, tenant: lane.tenant, block: null, from: 0, to: 0, size: 0 };
-    const entry = { ...nothing, seq: lane.seq + 1, firstSeq: lane.seq + 1, error: null, traceparent: undefined };
+    const entry = {
+      ...nothing,
+      seq: lane.seq + 1,
+      firstSeq: lane.seq + 1,
+      error: null,
+      traceparent: undefined,
+    };
     const result = await park(target, entry, failure, this.#options.deps.log);
     this.#options.deps.applied(result, 0);
   }
@@ -265,6 +276,15 @@ export class Lanes {
     }
   }
 
+  /** Origins in use are few (`max_active_replication_origins`): one that is not needed is given back. */
+  async #closeIdle(): Promise<void> {
+    if (this.#lanes.size > 0 || this.#wanted.size > 0) this.#idleSince = performance.now();
+    if (this.#session === undefined || performance.now() - this.#idleSince < IDLE_MS) return;
+    const session = this.#session;
+    this.#session = undefined;
+    await session.close();
+  }
+
   async #target(): Promise<Target> {
     const { deps, stream } = this.#options;
     const { cluster, source, partition, failpoint } = deps;
@@ -287,7 +307,7 @@ export class Lanes {
         this.#wake = () => undefined;
         resolve();
       };
-      const timer = setTimeout(done, this.#lanes.size > 0 ? 50 : 60_000);
+      const timer = setTimeout(done, this.#lanes.size > 0 ? 50 : IDLE_MS);
       this.#wake = done;
       signal.addEventListener('abort', done, { once: true });
       if (signal.aborted) done();
@@ -299,4 +319,3 @@ function isPart(entry: Entry): boolean {
   const header = entry.block?.header;
   return header !== undefined && (!header.complete || header.part > 0);
 }
-

@@ -6,7 +6,15 @@
  * While one batch is on its way through PostgreSQL, the next is fetched and decoded; a batch is what has arrived meanwhile.
  */
 import { consume, ensureStream, streamName, streamState } from '@drover/bus';
-import { Backoff, describeError, DroverError, isCancelled, partitionOf, sleep, type TenantId } from '@drover/core';
+import {
+  Backoff,
+  DroverError,
+  describeError,
+  isCancelled,
+  partitionOf,
+  sleep,
+  type TenantId,
+} from '@drover/core';
 import { classifyPgError } from '@drover/pg';
 import { arrayLiteral, type BatchResult, type Target } from '../apply/batch.ts';
 import { Executor } from '../apply/executor.ts';
@@ -69,7 +77,10 @@ export class Pipeline {
   }
 
   /** Is this the pipeline of that tenant of that database? */
-  feeds(database: string, { tenant, source }: { readonly tenant: string; readonly source: string | null }): boolean {
+  feeds(
+    database: string,
+    { tenant, source }: { readonly tenant: string; readonly source: string | null },
+  ): boolean {
     const { deps } = this;
     return (
       deps.database === database &&
@@ -97,7 +108,8 @@ export class Pipeline {
         this.#error = describeError(error);
         const { kind, sqlstate } = classifyPgError(error);
         const level = kind === 'connection' || kind === 'starting' || sqlstate === '55006' ? 'warn' : 'error';
-        if (!isCancelled(error)) log[level]('a pipeline failed and starts again', { error: this.#error, sqlstate });
+        if (!isCancelled(error))
+          log[level]('a pipeline failed and starts again', { error: this.#error, sqlstate });
         if (this.#position !== before) backoff.reset();
       }
       await sleep(backoff.nextMs(), signal);
@@ -186,7 +198,13 @@ export class Pipeline {
     }
   }
 
-  async #apply(session: Session, queue: EntryQueue, gate: Gate, start: Start, signal: AbortSignal): Promise<void> {
+  async #apply(
+    session: Session,
+    queue: EntryQueue,
+    gate: Gate,
+    start: Start,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { batchBytes, lingerMs, log } = this.deps;
     const executor = new Executor(this.#target(session), { lane: 'main', log, signal });
     gate.onRequest = () => queue.poke();
@@ -206,7 +224,11 @@ export class Pipeline {
         const bytes = entries.reduce((sum, entry) => sum + entry.size, 0);
         busy = bytes >= BUSY_BYTES;
         const started = performance.now();
-        const position = { seq: last.seq, created: start.created, commitTimeMs: this.freshness.heartbeatMs || null };
+        const position = {
+          seq: last.seq,
+          created: start.created,
+          commitTimeMs: this.freshness.heartbeatMs || null,
+        };
         const results = await executor.run(entries, position);
         this.#position = last.seq;
         const seconds = (performance.now() - started) / 1000;
@@ -226,7 +248,15 @@ export class Pipeline {
 
   #target(session: Session): Target {
     const { cluster, source, partition, failpoint } = this.deps;
-    return { cluster, source, partition, stream: streamName(source, partition), session, catalog: this.#catalog, failpoint };
+    return {
+      cluster,
+      source,
+      partition,
+      stream: streamName(source, partition),
+      session,
+      catalog: this.#catalog,
+      failpoint,
+    };
   }
 
   /**
@@ -236,9 +266,10 @@ export class Pipeline {
   async #loseAll(session: Session, error: DroverError): Promise<void> {
     const { deps } = this;
     const state = await streamState(deps.bus, deps.source, deps.partition);
-    const rows = await session.rows(`SELECT tenant FROM drover.tenant WHERE role = 'replica' AND source = $1 AND feed <> 'parked'`, [
-      deps.source,
-    ]);
+    const rows = await session.rows(
+      `SELECT tenant FROM drover.tenant WHERE role = 'replica' AND source = $1 AND feed <> 'parked'`,
+      [deps.source],
+    );
     const tenants = rows.flatMap(([tenant]) =>
       tenant != null && partitionOf(tenant as TenantId, deps.partitions) === deps.partition ? [tenant] : [],
     );
@@ -258,11 +289,19 @@ export class Pipeline {
     flight.statement(
       `INSERT INTO drover.stream_position (source, partition, stream_created, stream_seq) VALUES ($1, $2::int, $3, $4::bigint)
        ON CONFLICT (source, partition) DO UPDATE SET stream_created = excluded.stream_created, stream_seq = excluded.stream_seq`,
-      [deps.source, String(deps.partition), state?.created ?? '', String(Math.max(0, (state?.firstSeq ?? 1) - 1))],
+      [
+        deps.source,
+        String(deps.partition),
+        state?.created ?? '',
+        String(Math.max(0, (state?.firstSeq ?? 1) - 1)),
+      ],
     );
     flight.statement('COMMIT');
     await session.send(flight);
-    deps.log.error('the stream has lost its past: tenants are parked until they are copied anew', { tenants, reason });
+    deps.log.error('the stream has lost its past: tenants are parked until they are copied anew', {
+      tenants,
+      reason,
+    });
   }
 }
 

@@ -25,7 +25,11 @@ export async function observeTarget(
   while (!signal.aborted) {
     const signals: { connect: State; write: State } = { connect: 'fail', write: 'fail' };
     try {
-      client ??= await connectPg({ ...connect, applicationName: 'drover apply probe', connectTimeoutMs: TIMEOUT_MS });
+      client ??= await connectPg({
+        ...connect,
+        applicationName: 'drover apply probe',
+        connectTimeoutMs: TIMEOUT_MS,
+      });
       signals.connect = 'ok';
       const ok = await within(client.query('BEGIN; SELECT pg_catalog.pg_current_xact_id(); ROLLBACK'));
       if (ok) signals.write = 'ok';

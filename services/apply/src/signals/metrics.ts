@@ -26,7 +26,10 @@ export function applyMetrics(metrics: Metrics, cluster: string, topTenants: numb
   const blocks = metrics.counter('drover_apply_blocks_total', 'Blocks read, by what became of them.');
   const ledger = metrics.counter('drover_apply_ledger_total', 'Ledger rows written, by kind.');
   const batches = metrics.histogram('drover_apply_batch_seconds', 'Time from taking a batch to its commit.');
-  const lag = metrics.gauge('drover_apply_lag_seconds', 'Lag of a tenant; of tenants beyond the top N the largest.');
+  const lag = metrics.gauge(
+    'drover_apply_lag_seconds',
+    'Lag of a tenant; of tenants beyond the top N the largest.',
+  );
   const feeds = metrics.gauge('drover_apply_tenants', 'Replicas held here, by feed.');
   const label = new TenantLabel(topTenants);
   return {

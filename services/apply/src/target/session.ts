@@ -59,7 +59,9 @@ export class Session implements Flyer {
     } catch (error) {
       await session.close();
       if (isUndefined(error)) {
-        throw new DroverError('pg.not_set_up', 'the target has no schema drover, or its rights are missing', { cause: error });
+        throw new DroverError('pg.not_set_up', 'the target has no schema drover, or its rights are missing', {
+          cause: error,
+        });
       }
       throw error;
     }
@@ -88,7 +90,10 @@ export class Session implements Flyer {
     }
   }
 
-  async rows(sql: string, params: readonly (string | null)[] = []): Promise<readonly (readonly (string | null)[])[]> {
+  async rows(
+    sql: string,
+    params: readonly (string | null)[] = [],
+  ): Promise<readonly (readonly (string | null)[])[]> {
     const flight = new Flight();
     flight.statement(sql, params);
     const [answer] = await this.send(flight);
@@ -152,7 +157,12 @@ export class Session implements Flyer {
     const stream: unknown = this.#client.connection.stream;
     const end = this.#client.end().catch(() => undefined);
     const timer = setTimeout(() => {
-      if (typeof stream === 'object' && stream !== null && 'destroy' in stream && typeof stream.destroy === 'function') {
+      if (
+        typeof stream === 'object' &&
+        stream !== null &&
+        'destroy' in stream &&
+        typeof stream.destroy === 'function'
+      ) {
         stream.destroy();
       }
     }, 1000);

@@ -54,10 +54,14 @@ export function planTable(id: number, relation: Relation, target: TargetTable | 
     }
     if (to.generated) return;
     if (!compatible(from.typeOid, to.typeOid)) {
-      throw new DroverError('apply.schema', `column "${from.name}" of ${table} has another type on the replica`, {
-        hint: `it is ${to.castType} there; give it the source's type, then retry`,
-        facts: { table, column: from.name, sourceType: from.typeOid, targetType: to.typeOid },
-      });
+      throw new DroverError(
+        'apply.schema',
+        `column "${from.name}" of ${table} has another type on the replica`,
+        {
+          hint: `it is ${to.castType} there; give it the source's type, then retry`,
+          facts: { table, column: from.name, sourceType: from.typeOid, targetType: to.typeOid },
+        },
+      );
     }
     map[source] = columns.length;
     columns.push({ ...to, source });
@@ -102,6 +106,7 @@ function keyOf(relation: Relation, target: TargetTable, columns: readonly PlanCo
 /** What makes two versions of a relation the same for a plan. */
 export function relationSignature(relation: Relation): string {
   let text = `${relation.schema}\u0000${relation.name}\u0000${relation.identity}`;
-  for (const column of relation.columns) text += `\u0000${column.name}\u0001${column.typeOid}${column.key ? 'k' : ''}`;
+  for (const column of relation.columns)
+    text += `\u0000${column.name}\u0001${column.typeOid}${column.key ? 'k' : ''}`;
   return text;
 }

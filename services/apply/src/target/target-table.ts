@@ -58,7 +58,11 @@ WHERE ns.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')
 ORDER BY a.attnum`;
 
 /** The table, or null when the target has none of that name. */
-export async function readTargetTable(flyer: Flyer, schema: string, name: string): Promise<TargetTable | null> {
+export async function readTargetTable(
+  flyer: Flyer,
+  schema: string,
+  name: string,
+): Promise<TargetTable | null> {
   const rows = await flyer.rows(TABLE_SQL, [schema, name]);
   const first = rows[0];
   if (first === undefined) return null;

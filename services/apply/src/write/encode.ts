@@ -3,7 +3,17 @@
  * column of pgoutput is the type's send form, which is what both take (manual, COPY "Binary Format"; 54.7 Bind).
  */
 import { DroverError } from '@drover/core';
-import { BINARY, columnCount, damaged, int32, NULL, nextColumn, TEXT, type TupleRef, UNCHANGED } from '../changes/tuple.ts';
+import {
+  BINARY,
+  columnCount,
+  damaged,
+  int32,
+  NULL,
+  nextColumn,
+  TEXT,
+  type TupleRef,
+  UNCHANGED,
+} from '../changes/tuple.ts';
 import type { Flight } from '../target/flight.ts';
 import type { TablePlan } from '../target/table-plan.ts';
 
@@ -32,7 +42,8 @@ export class CopyRows {
     }
     const { bytes, end } = tuple;
     const count = plan.map.length;
-    if (columnCount(bytes, tuple.start) !== count) throw damaged('it has more or fewer columns than its relation');
+    if (columnCount(bytes, tuple.start) !== count)
+      throw damaged('it has more or fewer columns than its relation');
     out.int16(plan.columns.length + (group === null ? 0 : 1));
     if (group !== null) {
       out.int32(4);
@@ -44,7 +55,8 @@ export class CopyRows {
       const column = plan.map[i] as number;
       if (column >= 0) {
         if (next === at + 1) {
-          if (group === null && bytes[at] === UNCHANGED) throw damaged('an inserted row has an unchanged column');
+          if (group === null && bytes[at] === UNCHANGED)
+            throw damaged('an inserted row has an unchanged column');
           out.int32(-1);
         } else {
           if ((bytes[at] === TEXT) !== (plan.text[column] === 1)) throw unexpectedForm(plan, column);
@@ -64,9 +76,13 @@ export class CopyRows {
 /** The two servers disagree about whether a type has a binary form: only single statements, which convert, will do. */
 function unexpectedForm(plan: TablePlan, column: number): DroverError {
   const { schema, name } = plan.relation;
-  return new DroverError('apply.schema', `a value of ${schema}.${name} came in a form the replica's type does not take`, {
-    facts: { table: `${schema}.${name}`, column: plan.columns[column]?.name },
-  });
+  return new DroverError(
+    'apply.schema',
+    `a value of ${schema}.${name} came in a form the replica's type does not take`,
+    {
+      facts: { table: `${schema}.${name}`, column: plan.columns[column]?.name },
+    },
+  );
 }
 
 /** Where each written column of a tuple stands: the position of its kind byte, by index in `plan.columns`. */

@@ -93,7 +93,8 @@ export class RowWriter {
     oldKind: number,
     given: TupleRef,
   ): void {
-    const tuple = old !== null && oldKind === OLD_ROW && hasUnchanged(given) ? mergeTuples(given, old) : given;
+    const tuple =
+      old !== null && oldKind === OLD_ROW && hasUnchanged(given) ? mergeTuples(given, old) : given;
     if (plan.key === null) {
       if (old === null) throw missing(plan, 'UPDATE without an old row', 1);
       const set = settable(plan, unchangedMask(plan, tuple));
@@ -123,7 +124,9 @@ export class RowWriter {
     const mask = unchangedMask(plan, tuple);
     const key = plan.key ?? [];
     const always = key.some((index) => plan.columns[index]?.identityAlways === true);
-    const set = plan.columns.flatMap((c, index) => (!mask[index] && (always || !c.identityAlways) ? [index] : []));
+    const set = plan.columns.flatMap((c, index) =>
+      !mask[index] && (always || !c.identityAlways) ? [index] : [],
+    );
     this.#bind(plan, always ? replaceSql(plan, key, set) : updateSql(plan, key, set), set, tuple, key, old);
     if (strict) this.expect(1, plan, 'UPDATE');
   }
@@ -155,7 +158,8 @@ export class RowWriter {
 
   #noteMiss(tenant: number, plan: TablePlan, key: TupleRef, statements: readonly number[]): void {
     this.#checks.push((answers) => {
-      if (statements.every((index) => (answers[index]?.count ?? 0) === 0)) this.misses.push({ tenant, plan, key });
+      if (statements.every((index) => (answers[index]?.count ?? 0) === 0))
+        this.misses.push({ tenant, plan, key });
     });
   }
 

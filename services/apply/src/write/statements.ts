@@ -131,11 +131,7 @@ export function stagedDeleteSql(plan: TablePlan, group: number): string {
   return `DELETE FROM ${table(plan)} AS t USING ${stage(plan)} AS s WHERE s.g = ${group} AND ${joinKey(plan)}`;
 }
 
-export function stagedUpdateSql(
-  plan: TablePlan,
-  group: number,
-  set: readonly number[],
-): string {
+export function stagedUpdateSql(plan: TablePlan, group: number, set: readonly number[]): string {
   const where = `s.g = ${group} AND ${joinKey(plan)}`;
   if (set.length === 0) return `SELECT 1 FROM ${table(plan)} AS t, ${stage(plan)} AS s WHERE ${where}`;
   const assign = set

@@ -28,7 +28,11 @@ const FLIGHT_STATEMENTS_MAX = 4000;
 
 export type WriteMode = 'folded' | 'rows';
 
-export async function writeChanges(session: Session, slices: readonly Slice[], mode: WriteMode): Promise<Miss[]> {
+export async function writeChanges(
+  session: Session,
+  slices: readonly Slice[],
+  mode: WriteMode,
+): Promise<Miss[]> {
   const misses: Miss[] = [];
   for (const segment of segments(slices)) {
     if (segment.kind === 'truncate') await truncate(session, segment);
@@ -54,7 +58,12 @@ interface TableWork {
   lenient: boolean;
 }
 
-async function writeSegment(session: Session, slices: readonly Slice[], mode: WriteMode, misses: Miss[]): Promise<void> {
+async function writeSegment(
+  session: Session,
+  slices: readonly Slice[],
+  mode: WriteMode,
+  misses: Miss[],
+): Promise<void> {
   const work = countWork(slices);
   let flight = session.flight();
   let writer = new RowWriter(session, flight);

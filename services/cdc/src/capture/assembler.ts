@@ -69,6 +69,8 @@ export interface AssemblerCounts {
 
 /** Part of the resume contract (see above), hence not configurable. */
 export const PART_BYTES = 4 * 1024 * 1024;
+/** Tenants remembered; beyond, those without an open block are forgotten. */
+const TENANTS_MAX = 100_000;
 /** What a row costs beside its tuple, so that many empty rows are cut too. */
 const ROW_BYTES = 16;
 
@@ -365,12 +367,21 @@ export class Assembler implements PgoutputVisitor {
   #openTenant(tenant: TenantId): OpenTenant {
     let open = this.#tenants.get(tenant);
     if (open === undefined) {
+      if (this.#tenants.size >= TENANTS_MAX) this.#forgetIdle();
       const lane = this.#lanes[partitionOf(tenant, this.#lanes.length)];
       assert(lane !== undefined, 'no lane for a partition');
       open = new OpenTenant(tenant, tenantToken(tenant), lane);
       this.#tenants.set(tenant, open);
     }
     return open;
+  }
+
+  /** A source may hold any number of values in its tenant column; memory must not. */
+  #forgetIdle(): void {
+    for (const [name, open] of this.#tenants) {
+      if (open.writer === null && open.serial !== this.#serial) this.#tenants.delete(name);
+    }
+    this.#byValue.clear();
   }
 
   /** Counts the row into the transaction; false: the stream has it already. */

@@ -45,6 +45,8 @@ interface Life {
   readonly flushes: readonly boolean[];
   /** How many messages at each stream's end never arrived. */
   readonly lost: number;
+  /** Only the connection to the source broke: the lanes and what was published stay. */
+  readonly reconnects: boolean;
 }
 
 const transactions = fc.array(
@@ -55,12 +57,21 @@ const life = fc.record({
   events: fc.nat({ max: 120 }),
   flushes: fc.array(fc.boolean(), { minLength: 1, maxLength: 17 }),
   lost: fc.nat({ max: 6 }),
+  reconnects: fc.boolean(),
 });
 
-/** Reads the source from its beginning, as from a slot that was never confirmed. Returns whether it came to the end. */
-function live(source: readonly Transaction[], streams: readonly Stream[], { events, flushes }: Life): void {
+function openLanes(streams: readonly Stream[]): Lane[] {
   const identity = { source: clusterId('east'), database: 'app', systemId: '7', generation: 1 };
-  const lanes = streams.map((stream, partition) => new Lane(partition, identity, stream.marks()));
+  return streams.map((stream, partition) => new Lane(partition, identity, stream.marks()));
+}
+
+/** Reads the source from its beginning, as from a slot that was never confirmed. */
+function live(
+  source: readonly Transaction[],
+  streams: readonly Stream[],
+  lanes: readonly Lane[],
+  { events, flushes }: Pick<Life, 'events' | 'flushes'>,
+): void {
   const flush = (lane: Lane) => {
     const group = lane.takeGroup(to.lastCommit);
     if (group !== null) streams[lane.partition]!.publish(group);
@@ -135,11 +146,17 @@ describe('resuming', () => {
     fc.assert(
       fc.property(transactions, fc.array(life, { maxLength: 5 }), (source, lives) => {
         const streams = Array.from({ length: PARTITIONS }, () => new Stream());
+        let lanes = openLanes(streams);
         for (const one of lives) {
-          live(source, streams, one);
-          for (const { messages } of streams) messages.splice(Math.max(0, messages.length - one.lost));
+          live(source, streams, lanes, one);
+          if (one.reconnects) {
+            for (const lane of lanes) lane.discard();
+          } else {
+            for (const { messages } of streams) messages.splice(Math.max(0, messages.length - one.lost));
+            lanes = openLanes(streams);
+          }
         }
-        live(source, streams, { events: Number.POSITIVE_INFINITY, flushes: [false], lost: 0 });
+        live(source, streams, lanes, { events: Number.POSITIVE_INFINITY, flushes: [false] });
         for (const tenant of TENANTS.keys())
           expect(published(streams, tenant)).toEqual(expected(source, tenant));
       }),

@@ -6,7 +6,7 @@
  */
 
 import type { Relation } from '@drover/block';
-import type { Bus, Publisher } from '@drover/bus';
+import { type Bus, type Publisher, publishEvent } from '@drover/bus';
 import type { Config } from '@drover/config';
 import {
   Backoff,
@@ -152,6 +152,7 @@ export class DatabaseReader {
       const fields = { error: describeError(error), code: error.code, ...error.facts };
       if (error.disposition === 'resync') this.#log.error('reader stopped until an operator acts', fields);
       else this.#log.warn('reader lost its source', fields);
+      this.#tell('failed', fields);
     }
     this.#state = 'failed';
     this.#error = error;
@@ -265,6 +266,7 @@ export class DatabaseReader {
   #streaming(): void {
     if (!this.#everStreamed || this.#error !== null) {
       this.#log.info('reading', { generation: this.#generation });
+      this.#tell('streaming', { generation: this.#generation });
     }
     this.#everStreamed = true;
     this.#error = null;
@@ -273,6 +275,11 @@ export class DatabaseReader {
     this.#backoff.reset();
     this.#options.metrics.streaming.set(1, this.#labels);
     this.#options.onStreaming?.();
+  }
+
+  #tell(state: ReaderState, fields: Readonly<Record<string, unknown>>): void {
+    const { bus } = this.#options;
+    if (!bus.nc.isClosed()) publishEvent(bus, 'cdc.reader', { ...this.#labels, state, ...fields });
   }
 
   #observe(health: SlotHealth): void {

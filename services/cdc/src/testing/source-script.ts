@@ -76,6 +76,7 @@ export function columnsOf(bytes: Buffer, start: number, end: number): string[] {
 
 export interface ReadBlock {
   readonly token: string;
+  readonly database: string;
   readonly epoch: number;
   readonly firstLsn: bigint;
   readonly lastLsn: bigint;
@@ -102,8 +103,8 @@ export function readBlock(token: string, block: Buffer): ReadBlock {
     truncate: (rs, flags) => records.push(`truncate ${rs.map((r) => names[r])} ${flags}`),
     message: (_lsn, prefix, content) => records.push(`message ${prefix} ${content}`),
   });
-  const { epoch, firstLsn, lastLsn, part, complete } = header;
-  return { token, epoch, firstLsn, lastLsn, part, complete, records };
+  const { database, epoch, firstLsn, lastLsn, part, complete } = header;
+  return { token, database, epoch, firstLsn, lastLsn, part, complete, records };
 }
 
 export function readGroup(messages: readonly Outgoing[]): ReadBlock[] {

@@ -2,7 +2,7 @@
 import { type Bus, connectBus, consume, streamName } from '@drover/bus';
 import type { Config } from '@drover/config';
 import { clusterId, partitionOf, sleep, type TenantId, tenantId } from '@drover/core';
-import { PUBLICATION, slotName } from '@drover/pg';
+import { slotName } from '@drover/pg';
 import { installDroverSchema } from '@drover/pg/schema/install.ts';
 import { ensurePublication } from '@drover/pg/setup/publication.ts';
 import { ensureRoles } from '@drover/pg/setup/roles.ts';
@@ -34,6 +34,8 @@ export interface World {
   readonly database: string;
   /** As the superuser. */
   readonly client: pg.Client;
+  /** Of the second database, where there is one. */
+  readonly second: pg.Client | null;
   readonly config: Config;
   close(): Promise<void>;
 }
@@ -41,27 +43,32 @@ export interface World {
 export interface WorldOptions {
   readonly cdc?: Partial<Config['cdc']>;
   readonly nats?: Partial<Config['nats']>;
+  readonly twoDatabases?: boolean;
+}
+
+async function prepare(postgres: TestPostgres): Promise<{ database: string; client: pg.Client }> {
+  const database = await postgres.createDatabase('cdc');
+  const client = await postgres.connect(database);
+  await client.query(SCHEMA);
+  await ensureRoles(client, {
+    drover_admin: testPassword('drover_admin'),
+    drover_cdc: testPassword('drover_cdc'),
+    drover_apply: testPassword('drover_apply'),
+    drover_tenant: testPassword('drover_tenant'),
+  });
+  await installDroverSchema(client, { cluster: EAST, contextKey: Buffer.alloc(32, 1) });
+  const tables = ['items', 'accounts', 'countries'].map((name) => ({ schema: 'public', name }));
+  await ensurePublication(client, tables);
+  await ensureSlot(client, slotName(database), { failover: false });
+  return { database, client };
 }
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const postgres = await testPostgres();
   const nats = await testNats();
-  const database = await postgres.createDatabase('cdc');
-  const client = await postgres.connect(database);
-  await client.query(SCHEMA);
-  const password = (role: string) => testPassword(role);
-  await ensureRoles(client, {
-    drover_admin: password('drover_admin'),
-    drover_cdc: password('drover_cdc'),
-    drover_apply: password('drover_apply'),
-    drover_tenant: password('drover_tenant'),
-  });
-  await installDroverSchema(client, { cluster: EAST, contextKey: Buffer.alloc(32, 1) });
-  await ensurePublication(
-    client,
-    ['items', 'accounts', 'countries'].map((name) => ({ schema: 'public', name })),
-  );
-  await ensureSlot(client, slotName(database), { failover: false });
+  const { database, client } = await prepare(postgres);
+  const second = options.twoDatabases === true ? await prepare(postgres) : null;
+  const databases = second === null ? [database] : [database, second.database];
   const bus = await connectBus({ url: nats.url, name: 'test' });
   const config = {
     file: undefined,
@@ -80,7 +87,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
         name: EAST,
         host: '127.0.0.1',
         port: postgres.port,
-        databases: [database],
+        databases,
         sslmode: 'disable',
         setupUser: 'postgres',
         setupPassword: '',
@@ -105,14 +112,18 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     bus,
     database,
     client,
+    second: second?.client ?? null,
     config,
     close: async () => {
       await bus.close();
       await nats.stop();
-      await client.query(
-        `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND NOT active`,
-        [slotName(database)],
-      );
+      for (const name of databases) {
+        await client.query(
+          `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND NOT active`,
+          [slotName(name)],
+        );
+      }
+      await second?.client.end();
       await client.end();
     },
   };
@@ -219,5 +230,3 @@ export function checkOrder(blocks: readonly ReadBlock[]): void {
     open = block.complete ? null : { lsn: block.lastLsn, part: block.part };
   }
 }
-
-export { PUBLICATION };

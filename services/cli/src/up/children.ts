@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { Backoff, type Deferred, deferred, DroverError, sleep } from '@drover/core';
+import { Backoff, type Deferred, DroverError, deferred, sleep } from '@drover/core';
 import { tailOf } from './log-tail.ts';
 
 export interface ChildSpec {
@@ -16,8 +16,18 @@ export interface ChildSpec {
 }
 
 export type ChildEvent =
-  | { readonly event: 'ready'; readonly name: string; readonly pid: number; readonly info: Record<string, unknown> }
-  | { readonly event: 'exited'; readonly name: string; readonly code: number | null; readonly signal: string | null };
+  | {
+      readonly event: 'ready';
+      readonly name: string;
+      readonly pid: number;
+      readonly info: Record<string, unknown>;
+    }
+  | {
+      readonly event: 'exited';
+      readonly name: string;
+      readonly code: number | null;
+      readonly signal: string | null;
+    };
 
 const STABLE_MS = 10_000;
 
@@ -73,9 +83,13 @@ export class Child {
       this.#onEvent({ event: 'exited', name: this.spec.name, code, signal });
       if (!wasReady) {
         this.#firstReady.reject(
-          new DroverError('local.failed', `${this.spec.name} did not start (exit ${code ?? signal}): ${tailOf(this.spec.logFile, 5)}`, {
-            hint: `see ${this.spec.logFile}`,
-          }),
+          new DroverError(
+            'local.failed',
+            `${this.spec.name} did not start (exit ${code ?? signal}): ${tailOf(this.spec.logFile, 5)}`,
+            {
+              hint: `see ${this.spec.logFile}`,
+            },
+          ),
         );
         break;
       }
@@ -87,10 +101,14 @@ export class Child {
 
   #once(onReady: () => void): Promise<{ code: number | null; signal: string | null }> {
     const log = openSync(this.spec.logFile, 'a');
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', this.#entry, ...this.spec.args], {
-      stdio: ['ignore', log, log, 'ipc'],
-      detached: true, // Ctrl-C in the terminal reaches only the parent, which stops the children in order
-    });
+    const child = spawn(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', this.#entry, ...this.spec.args],
+      {
+        stdio: ['ignore', log, log, 'ipc'],
+        detached: true, // Ctrl-C in the terminal reaches only the parent, which stops the children in order
+      },
+    );
     closeSync(log);
     this.#process = child;
     child.on('message', (message: unknown) => {

@@ -62,7 +62,11 @@ export async function runDemoLoad(options: DemoLoadOptions): Promise<LoadReport>
   return total;
 }
 
-async function connected(clients: Map<string, pg.Client>, tenant: string, options: DemoLoadOptions): Promise<pg.Client> {
+async function connected(
+  clients: Map<string, pg.Client>,
+  tenant: string,
+  options: DemoLoadOptions,
+): Promise<pg.Client> {
   const known = clients.get(tenant);
   if (known !== undefined) return known;
   const client = new pg.Client({
@@ -94,7 +98,12 @@ async function transaction(client: pg.Client, tenant: string): Promise<void> {
     try {
       const { rows } = await client.query<{ id: string }>(
         `INSERT INTO orders (tenant_id, customer_id, total, metadata) VALUES ($1, $2, $3, $4) RETURNING id`,
-        [tenant, customer, (Math.random() * 500).toFixed(2), { channel: dice < 0.3 ? 'web' : 'app', items: 2 }],
+        [
+          tenant,
+          customer,
+          (Math.random() * 500).toFixed(2),
+          { channel: dice < 0.3 ? 'web' : 'app', items: 2 },
+        ],
       );
       await client.query(
         `INSERT INTO order_items (tenant_id, order_id, line, sku, quantity, price)
@@ -112,6 +121,8 @@ async function transaction(client: pg.Client, tenant: string): Promise<void> {
        WHERE (tenant_id, id) IN (SELECT tenant_id, id FROM orders WHERE status = 'pending' ORDER BY created_at DESC LIMIT 1)`,
     );
   } else {
-    await client.query(`INSERT INTO activity (tenant_id, kind, body) VALUES ($1, 'login', repeat('x', 40))`, [tenant]);
+    await client.query(`INSERT INTO activity (tenant_id, kind, body) VALUES ($1, 'login', repeat('x', 40))`, [
+      tenant,
+    ]);
   }
 }

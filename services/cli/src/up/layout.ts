@@ -18,7 +18,6 @@ export interface UpState {
   readonly superPassword: string;
   /** Password of the user `app` of every sample tenant. */
   readonly samplePassword: string;
-  readonly natsPassword: string;
   readonly major: number;
   readonly ports: Ports;
 }
@@ -53,13 +52,16 @@ export async function loadState(
   options: { clusters: readonly string[]; major: number; autoPorts: boolean },
 ): Promise<UpState> {
   mkdirSync(layout.logs, { recursive: true });
-  const old = existsSync(layout.stateFile) ? (JSON.parse(readFileSync(layout.stateFile, 'utf8')) as UpState) : undefined;
-  const ports = old?.ports ?? (options.autoPorts ? await someFreePorts(options.clusters) : standardPorts(options.clusters));
+  const old = existsSync(layout.stateFile)
+    ? (JSON.parse(readFileSync(layout.stateFile, 'utf8')) as UpState)
+    : undefined;
+  const ports =
+    old?.ports ??
+    (options.autoPorts ? await someFreePorts(options.clusters) : standardPorts(options.clusters));
   const state: UpState = {
     secret: old?.secret ?? token(),
     superPassword: old?.superPassword ?? token(),
     samplePassword: old?.samplePassword ?? token(),
-    natsPassword: old?.natsPassword ?? token(),
     major: old?.major ?? options.major,
     ports,
   };

@@ -81,12 +81,20 @@ export class ClusterHealth {
         }
       }
     }
-    const quorum = failing.size >= this.#policy.minSignals && observers.size >= this.#policy.minObservers && ok === 0;
+    const quorum =
+      failing.size >= this.#policy.minSignals && observers.size >= this.#policy.minObservers && ok === 0;
     if (!quorum) this.#since.delete(cluster);
     else if (!this.#since.has(cluster)) this.#since.set(cluster, now);
     const forMs = quorum ? now - (this.#since.get(cluster) ?? now) : 0;
     return {
-      state: known === 0 ? 'unknown' : quorum && forMs >= this.#policy.graceMs ? 'dead' : failing.size > 0 ? 'suspect' : 'up',
+      state:
+        known === 0
+          ? 'unknown'
+          : quorum && forMs >= this.#policy.graceMs
+            ? 'dead'
+            : failing.size > 0
+              ? 'suspect'
+              : 'up',
       failing: [...failing].sort(),
       observers: [...observers].sort(),
       forMs,

@@ -26,7 +26,8 @@ export async function runProbe(options: ProbeOptions): Promise<void> {
   while (!options.signal.aborted) {
     const signals: Record<string, SignalState> = { connect: 'ok', query: 'unknown' };
     try {
-      if (client === undefined) client = await within(connectPg(options.connect), options.timeoutMs, closeLate);
+      if (client === undefined)
+        client = await within(connectPg(options.connect), options.timeoutMs, closeLate);
       signals['query'] = 'fail';
       await within(client.query('SELECT 1'), options.timeoutMs);
       signals['query'] = 'ok';

@@ -15,7 +15,11 @@ export interface PromoteOptions {
 }
 
 /** Runs or resumes the failover of `placement` to its end; throws what stopped it, to be tried again. */
-export async function runPromotion(context: MoveContext, placement: Placement, options: PromoteOptions): Promise<Placement> {
+export async function runPromotion(
+  context: MoveContext,
+  placement: Placement,
+  options: PromoteOptions,
+): Promise<Placement> {
   const move = must(placement.move, 'move of a moving placement');
   const { tenant, database } = placement;
   const started = performance.now();
@@ -31,7 +35,10 @@ export async function runPromotion(context: MoveContext, placement: Placement, o
     });
     // I4: a proxy whose lease still runs and which has not let go may yet write on a cluster that is only cut off from us.
     if (!result.quiet) {
-      throw new DroverError('placement.conflict', `proxies still hold ${tenant}: ${result.missing.join(', ')}`);
+      throw new DroverError(
+        'placement.conflict',
+        `proxies still hold ${tenant}: ${result.missing.join(', ')}`,
+      );
     }
     await at('fenced');
     current = await change(context, tenant, move, (p) => advanceMove(p, 'drain'));
@@ -39,7 +46,13 @@ export async function runPromotion(context: MoveContext, placement: Placement, o
   if (current.move?.step === 'drain') {
     await waitReaderEmpty(context, move.from, 2000);
     const seq = await lastSequence(context, move.from, tenant);
-    await waitConsumed(context, { pool: to, tenant, source: move.from, seq, timeoutMs: context.drainTimeoutMs * 6 });
+    await waitConsumed(context, {
+      pool: to,
+      tenant,
+      source: move.from,
+      seq,
+      timeoutMs: context.drainTimeoutMs * 6,
+    });
     const openSeq = await lastSequence(context, move.to, tenant);
     await at('drained');
     current = await change(context, tenant, move, (p) => advanceMove(p, 'open', { openSeq }));
@@ -47,5 +60,7 @@ export async function runPromotion(context: MoveContext, placement: Placement, o
   assert(current.move?.step === 'open', 'a failover opens after it has drained', { tenant });
   const left = await openAtTarget(context, current);
   await at('opened');
-  return change(context, tenant, move, (p) => finishMove(p, { holdMs: Math.round(performance.now() - started), ...left }));
+  return change(context, tenant, move, (p) =>
+    finishMove(p, { holdMs: Math.round(performance.now() - started), ...left }),
+  );
 }

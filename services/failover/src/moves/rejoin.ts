@@ -4,7 +4,7 @@
  * mended by a copy from the new primary (services/migration picks the state `copying` up).
  */
 import type { Placement } from '@drover/catalog';
-import type { ClusterId, Lsn } from "@drover/core";
+import type { ClusterId, Lsn } from '@drover/core';
 import { DroverError, formatLsn, parseLsn, partitionOf, until } from '@drover/core';
 import { readTenantRow, slotName } from '@drover/pg';
 import { closeTenant, followTenant, lastSequence } from './steps.ts';
@@ -13,7 +13,11 @@ import type { MoveContext } from './switchover.ts';
 export type RejoinOutcome = 'follows' | 'mending';
 
 /** Brings `cluster` back as a replica of the tenant. Safe to repeat; throws what stopped it, to be tried again. */
-export async function rejoinTenant(context: MoveContext, placement: Placement, cluster: ClusterId): Promise<RejoinOutcome> {
+export async function rejoinTenant(
+  context: MoveContext,
+  placement: Placement,
+  cluster: ClusterId,
+): Promise<RejoinOutcome> {
   const { tenant, database, primary } = placement;
   const partition = partitionOf(tenant, context.partitions);
   const back = context.clusters.pool(cluster, database);
@@ -32,11 +36,22 @@ export async function rejoinTenant(context: MoveContext, placement: Placement, c
   );
   const mend = (tail.rows[0]?.n ?? 0) > 0;
   await context.failpoint?.('rejoin.tail');
-  if (!mend) await followTenant(back, tenant, { epoch: placement.epoch, source: primary, partition, seq: placement.epochSeq });
+  if (!mend)
+    await followTenant(back, tenant, {
+      epoch: placement.epoch,
+      source: primary,
+      partition,
+      seq: placement.epochSeq,
+    });
   await context.catalog.changePlacement(tenant, (p) => {
-    if (p.replicas[cluster]?.state !== 'returning' || p.primary !== primary || p.epoch !== placement.epoch) return null;
+    if (p.replicas[cluster]?.state !== 'returning' || p.primary !== primary || p.epoch !== placement.epoch)
+      return null;
     const since = new Date().toISOString();
-    return { ...p, replicas: { ...p.replicas, [cluster]: { state: mend ? 'copying' : 'live', since } }, updatedAt: since };
+    return {
+      ...p,
+      replicas: { ...p.replicas, [cluster]: { state: mend ? 'copying' : 'live', since } },
+      updatedAt: since,
+    };
   });
   return mend ? 'mending' : 'follows';
 }
@@ -62,7 +77,10 @@ async function waitPublished(
       timeoutMs: 60_000,
       signal: context.signal,
       onTimeout: () =>
-        new DroverError('failover.drain_timeout', `the returned cluster's reader has not published up to ${formatLsn(lsn as Lsn)}`),
+        new DroverError(
+          'failover.drain_timeout',
+          `the returned cluster's reader has not published up to ${formatLsn(lsn as Lsn)}`,
+        ),
     },
   );
 }
@@ -87,7 +105,8 @@ async function waitPassed(
       everyMs: 100,
       timeoutMs: 60_000,
       signal: context.signal,
-      onTimeout: () => new DroverError('failover.drain_timeout', `the tail of ${source} was not read within 60 s`),
+      onTimeout: () =>
+        new DroverError('failover.drain_timeout', `the tail of ${source} was not read within 60 s`),
     },
   );
 }

@@ -5,7 +5,13 @@
 import { type Bus, callRpc, streamName } from '@drover/bus';
 import type { ClusterId, Epoch, Lsn, TenantId } from '@drover/core';
 import { DroverError, formatLsn, isCancelled, partitionOf, until } from '@drover/core';
-import { closeTenant as close, followTenant as follow, openTenant as open, type PgPool, readTenantRow } from '@drover/pg';
+import {
+  closeTenant as close,
+  followTenant as follow,
+  openTenant as open,
+  type PgPool,
+  readTenantRow,
+} from '@drover/pg';
 
 export interface Clusters {
   /** Pool of `drover_admin` on the tenant's database of a cluster. */
@@ -20,7 +26,12 @@ export interface StepContext {
 }
 
 /** Closes the tenant's writes on its primary and returns the barrier's LSN: no later commit of the tenant exists there. */
-export function closeTenant(pool: PgPool, tenant: TenantId, epoch: number, lockTimeoutMs: number): Promise<Lsn> {
+export function closeTenant(
+  pool: PgPool,
+  tenant: TenantId,
+  epoch: number,
+  lockTimeoutMs: number,
+): Promise<Lsn> {
   return pool.withClient((client) => close(client, { tenant, epoch, lockTimeoutMs }));
 }
 
@@ -67,9 +78,13 @@ export async function waitApplied(
     async () => {
       const row = await readTenantRow(pool, tenant);
       if (row?.feed === 'parked') {
-        throw new DroverError('tenant.no_replica', `the replica of ${tenant} is parked: ${row.reason ?? 'no reason on record'}`, {
-          hint: 'see `drover ledger list`',
-        });
+        throw new DroverError(
+          'tenant.no_replica',
+          `the replica of ${tenant} is parked: ${row.reason ?? 'no reason on record'}`,
+          {
+            hint: 'see `drover ledger list`',
+          },
+        );
       }
       return row?.commitLsn != null && row.commitLsn >= lsn ? true : undefined;
     },
@@ -78,14 +93,23 @@ export async function waitApplied(
       timeoutMs,
       signal: context.signal,
       onTimeout: () =>
-        new DroverError('failover.drain_timeout', `the replica of ${tenant} did not reach ${formatLsn(lsn)} within ${timeoutMs} ms`),
+        new DroverError(
+          'failover.drain_timeout',
+          `the replica of ${tenant} did not reach ${formatLsn(lsn)} within ${timeoutMs} ms`,
+        ),
     },
   );
 }
 
 /** Last sequence of the stream that carries the tenant's changes from `source`. */
-export async function lastSequence(context: StepContext, source: ClusterId, tenant: TenantId): Promise<number> {
-  const info = await context.bus.jsm.streams.info(streamName(source, partitionOf(tenant, context.partitions)));
+export async function lastSequence(
+  context: StepContext,
+  source: ClusterId,
+  tenant: TenantId,
+): Promise<number> {
+  const info = await context.bus.jsm.streams.info(
+    streamName(source, partitionOf(tenant, context.partitions)),
+  );
   return info.state.last_seq;
 }
 
@@ -102,7 +126,10 @@ export async function waitConsumed(
         return (row.streamSeq ?? 0) >= options.seq ? true : undefined;
       }
       if (row?.role === 'replica' && row.feed !== 'live') {
-        throw new DroverError('tenant.no_replica', `the replica of ${options.tenant} is ${row.feed ?? 'unknown'}: ${row.reason ?? ''}`);
+        throw new DroverError(
+          'tenant.no_replica',
+          `the replica of ${options.tenant} is ${row.feed ?? 'unknown'}: ${row.reason ?? ''}`,
+        );
       }
       const { rows } = await options.pool.query<{ seq: string }>(
         'SELECT stream_seq::text AS seq FROM drover.stream_position WHERE source = $1 AND partition = $2',
@@ -115,13 +142,20 @@ export async function waitConsumed(
       timeoutMs: options.timeoutMs,
       signal: context.signal,
       onTimeout: () =>
-        new DroverError('failover.drain_timeout', `the replica of ${options.tenant} did not drain the bus within ${options.timeoutMs} ms`),
+        new DroverError(
+          'failover.drain_timeout',
+          `the replica of ${options.tenant} did not drain the bus within ${options.timeoutMs} ms`,
+        ),
     },
   );
 }
 
 /** Gives the reader of a dead cluster the moment to publish what it has read already. Its silence is no obstacle. */
-export async function waitReaderEmpty(context: StepContext, source: ClusterId, timeoutMs: number): Promise<void> {
+export async function waitReaderEmpty(
+  context: StepContext,
+  source: ClusterId,
+  timeoutMs: number,
+): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (performance.now() < deadline && !context.signal.aborted) {
     try {

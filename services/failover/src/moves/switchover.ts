@@ -6,11 +6,29 @@
 import type { Catalog, Move, Placement } from '@drover/catalog';
 import { abortMove, advanceMove, finishMove } from '@drover/catalog';
 import type { ClusterId, Lsn, TenantId } from '@drover/core';
+import {
+  assert,
+  DroverError,
+  describeError,
+  formatLsn,
+  isCancelled,
+  LSN_ZERO,
+  must,
+  parseLsn,
+  partitionOf,
+} from '@drover/core';
 import { readTenantRow } from '@drover/pg';
-import { assert, describeError, DroverError, formatLsn, isCancelled, LSN_ZERO, must, parseLsn, partitionOf } from '@drover/core';
 import type { Logger } from '@drover/telemetry';
 import { type LiveProxies, quiesce } from './quiesce.ts';
-import { closeTenant, followTenant, lastSequence, openTenant, reopenTenant, type StepContext, waitApplied } from './steps.ts';
+import {
+  closeTenant,
+  followTenant,
+  lastSequence,
+  openTenant,
+  reopenTenant,
+  type StepContext,
+  waitApplied,
+} from './steps.ts';
 
 export interface MoveContext extends StepContext {
   readonly catalog: Catalog;
@@ -46,7 +64,9 @@ export async function runSwitchover(context: MoveContext, placement: Placement):
     if (current.move?.step === 'close') {
       barrier = await closeTenant(from, tenant, placement.epoch, context.drainTimeoutMs);
       await at('closed');
-      current = await change(context, tenant, move, (p) => advanceMove(p, 'drain', { barrierLsn: formatLsn(barrier) }));
+      current = await change(context, tenant, move, (p) =>
+        advanceMove(p, 'drain', { barrierLsn: formatLsn(barrier) }),
+      );
     } else if (current.move?.barrierLsn !== undefined) {
       barrier = parseLsn(current.move.barrierLsn);
     }
@@ -83,7 +103,9 @@ export async function openAtTarget(
   assert(row !== null && row.epoch <= move.nextEpoch, 'the target must not be ahead of the move', { tenant });
   const following = { epoch: move.nextEpoch, source: move.to, partition, seq: must(move.openSeq, 'openSeq') };
   const left: { returning: ClusterId[]; copying: ClusterId[] } = { returning: [], copying: [] };
-  const others = Object.keys(placement.replicas).filter((c) => c !== move.to && c !== move.from) as ClusterId[];
+  const others = Object.keys(placement.replicas).filter(
+    (c) => c !== move.to && c !== move.from,
+  ) as ClusterId[];
   if (move.kind === 'failover') left.returning.push(move.from);
   else others.push(move.from);
   for (const cluster of others) {
@@ -98,7 +120,11 @@ export async function openAtTarget(
       else left.copying.push(cluster);
     } catch (error) {
       if (isCancelled(error)) throw error;
-      context.log.warn('a replica could not be told of the move', { tenant, cluster, error: describeError(error) });
+      context.log.warn('a replica could not be told of the move', {
+        tenant,
+        cluster,
+        error: describeError(error),
+      });
       left.returning.push(cluster);
     }
   }
@@ -107,9 +133,19 @@ export async function openAtTarget(
 }
 
 /** Nothing was opened at the target: the old primary goes on under its epoch. */
-async function callOff(context: MoveContext, placement: Placement, move: Move, error: unknown): Promise<Placement> {
+async function callOff(
+  context: MoveContext,
+  placement: Placement,
+  move: Move,
+  error: unknown,
+): Promise<Placement> {
   const { tenant, database } = placement;
-  context.log.warn('switch-over called off', { tenant, from: move.from, to: move.to, error: describeError(error) });
+  context.log.warn('switch-over called off', {
+    tenant,
+    from: move.from,
+    to: move.to,
+    error: describeError(error),
+  });
   await reopenTenant(context.clusters.pool(move.from, database), tenant, placement.epoch);
   return change(context, tenant, move, (p) => abortMove(p, { error: describeError(error) }));
 }
@@ -118,9 +154,13 @@ async function requireLiveReplica(context: MoveContext, placement: Placement, mo
   const row = await readTenantRow(context.clusters.pool(move.to, placement.database), placement.tenant);
   const state = placement.replicas[move.to]?.state;
   if (state !== 'live' || row?.role !== 'replica' || (row.feed !== 'live' && row.feed !== 'catchup')) {
-    throw new DroverError('tenant.no_replica', `${move.to} holds no live replica of ${placement.tenant} (${row?.feed ?? state ?? 'none'})`, {
-      hint: `\`drover tenant show ${placement.tenant}\` says why`,
-    });
+    throw new DroverError(
+      'tenant.no_replica',
+      `${move.to} holds no live replica of ${placement.tenant} (${row?.feed ?? state ?? 'none'})`,
+      {
+        hint: `\`drover tenant show ${placement.tenant}\` says why`,
+      },
+    );
   }
 }
 

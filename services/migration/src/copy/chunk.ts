@@ -36,11 +36,15 @@ function rangeOf(table: TenantTable, after: Cursor | null, upTo: Cursor | null):
 }
 
 function rowOf(table: TenantTable): string {
-  return `(${keyOf(table).map((k) => quoteIdent(k.name)).join(', ')})`;
+  return `(${keyOf(table)
+    .map((k) => quoteIdent(k.name))
+    .join(', ')})`;
 }
 
 function literals(table: TenantTable, cursor: Cursor): string {
-  return `(${keyOf(table).map((k, i) => `${quoteLiteral(cursor[i] ?? '')}::${k.type}`).join(', ')})`;
+  return `(${keyOf(table)
+    .map((k, i) => `${quoteLiteral(cursor[i] ?? '')}::${k.type}`)
+    .join(', ')})`;
 }
 
 function keyOf(table: TenantTable): NonNullable<TenantTable['key']> {

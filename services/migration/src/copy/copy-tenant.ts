@@ -4,13 +4,28 @@
  */
 import { type Bus, publishEvent, streamName } from '@drover/bus';
 import type { Catalog, Placement } from '@drover/catalog';
-import { type ClusterId, DroverError, formatLsn, type Lsn, partitionOf, type TenantId, until } from '@drover/core';
+import {
+  type ClusterId,
+  DroverError,
+  formatLsn,
+  type Lsn,
+  partitionOf,
+  type TenantId,
+  until,
+} from '@drover/core';
 import { emitBarrier, followTenant, type PgPool, quoteTable, readTenantRow, type Tagging } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import { type TenantTable, tenantTables } from '../scope.ts';
 import { boundQuery } from './chunk.ts';
 import { openSnapshot, type SnapshotClient } from './snapshot.ts';
-import { beginCopy, copyChunk, openTarget, readCopyState, type TableProgress, type TargetClient } from './target.ts';
+import {
+  beginCopy,
+  copyChunk,
+  openTarget,
+  readCopyState,
+  type TableProgress,
+  type TargetClient,
+} from './target.ts';
 
 export interface CopyContext {
   readonly bus: Bus;
@@ -32,7 +47,12 @@ export interface CopyContext {
 const CATCH_UP_TIMEOUT_MS = 10 * 60_000;
 
 /** Runs or resumes the copy until the replica is live. Throws what stopped it; calling again resumes. */
-export async function copyTenant(context: CopyContext, tenant: TenantId, to: ClusterId, slot: number): Promise<void> {
+export async function copyTenant(
+  context: CopyContext,
+  tenant: TenantId,
+  to: ClusterId,
+  slot: number,
+): Promise<void> {
   const found = await context.catalog.getPlacement(tenant);
   const placement = found?.value;
   if (placement === undefined || placement.replicas[to]?.state !== 'copying') return;
@@ -63,18 +83,26 @@ export async function copyTenant(context: CopyContext, tenant: TenantId, to: Clu
     report(context, tenant, to, { phase: 'catching up' });
     await context.failpoint?.('following');
     await waitCaughtUp(context, tenant, to, database, barrier);
-    await target.query(`UPDATE drover.copy SET state = 'done', updated_at = now() WHERE tenant = $1`, [tenant]);
+    await target.query(`UPDATE drover.copy SET state = 'done', updated_at = now() WHERE tenant = $1`, [
+      tenant,
+    ]);
   } catch (error) {
     // Rows that met each other from two snapshots: the copy begins anew, with one snapshot.
     if ((error as { code?: unknown }).code === '23505') {
-      await target.query(`UPDATE drover.copy SET state = 'restart', error = $2 WHERE tenant = $1`, [tenant, String(error)]).catch(() => undefined);
+      await target
+        .query(`UPDATE drover.copy SET state = 'restart', error = $2 WHERE tenant = $1`, [
+          tenant,
+          String(error),
+        ])
+        .catch(() => undefined);
     }
     throw error;
   } finally {
     await target.end().catch(() => undefined);
   }
   await context.catalog.changePlacement(tenant, (p) => {
-    if (p.replicas[to]?.state !== 'copying' || p.primary !== primary || p.epoch !== placement.epoch) return null;
+    if (p.replicas[to]?.state !== 'copying' || p.primary !== primary || p.epoch !== placement.epoch)
+      return null;
     const since = new Date().toISOString();
     return { ...p, replicas: { ...p.replicas, [to]: { state: 'live', since } }, updatedAt: since };
   });
@@ -92,7 +120,8 @@ async function prepare(
   const { tenant, primary, epoch, database } = placement;
   const resumed = await readCopyState(target, tenant, primary, epoch);
   const row = await readTenantRow(context.admin(to, database), tenant);
-  if (resumed !== null && row?.role === 'replica' && row.epoch === epoch && row.feed === 'copying') return resumed;
+  if (resumed !== null && row?.role === 'replica' && row.epoch === epoch && row.feed === 'copying')
+    return resumed;
   const partition = partitionOf(tenant, context.partitions);
   const n0 = (await context.bus.jsm.streams.info(streamName(primary, partition))).state.last_seq;
   // From here on the apply worker leaves the tenant alone.
@@ -132,7 +161,15 @@ async function copyTables(context: CopyContext, work: Work): Promise<void> {
       const upTo = table.key === null ? null : await boundOf(work.reader, table, at, context.chunkRows);
       const done = table.key === null || upTo === null;
       if (done && table.key !== null) at = { ...at, done: true };
-      else at = await copyChunk(work.reader, work.target, { tenant, table, after: at.cursor, upTo, before: at, done });
+      else
+        at = await copyChunk(work.reader, work.target, {
+          tenant,
+          table,
+          after: at.cursor,
+          upTo,
+          before: at,
+          done,
+        });
       rows += at.rows - before;
       context.onRows(at.rows - before);
       report(context, tenant, to, { phase: 'copying', table: name, rows, total });
@@ -141,7 +178,12 @@ async function copyTables(context: CopyContext, work: Work): Promise<void> {
   }
 }
 
-async function boundOf(reader: SnapshotClient, table: TenantTable, at: TableProgress, rows: number): Promise<string[] | null> {
+async function boundOf(
+  reader: SnapshotClient,
+  table: TenantTable,
+  at: TableProgress,
+  rows: number,
+): Promise<string[] | null> {
   const result = await reader.query<Record<string, string>>(boundQuery(table, at.cursor, rows));
   const row = result.rows[0];
   return row === undefined ? null : (table.key ?? []).map((_, i) => row[`k${i}`] ?? '');
@@ -161,19 +203,32 @@ async function countRows(work: Work): Promise<number> {
 async function requireSameEpoch(context: CopyContext, work: Work): Promise<void> {
   const now = await context.catalog.getPlacement(work.tenant);
   if (now?.value.epoch !== work.placement.epoch || now.value.primary !== work.placement.primary) {
-    throw new DroverError('copy.failed', `${work.tenant} was moved while it was copied; the copy begins anew`);
+    throw new DroverError(
+      'copy.failed',
+      `${work.tenant} was moved while it was copied; the copy begins anew`,
+    );
   }
 }
 
-async function waitCaughtUp(context: CopyContext, tenant: TenantId, to: ClusterId, database: string, barrier: Lsn): Promise<void> {
+async function waitCaughtUp(
+  context: CopyContext,
+  tenant: TenantId,
+  to: ClusterId,
+  database: string,
+  barrier: Lsn,
+): Promise<void> {
   const pool = context.admin(to, database);
   await until(
     async () => {
       const row = await readTenantRow(pool, tenant);
       if (row?.feed === 'parked') {
-        throw new DroverError('copy.failed', `the replica of ${tenant} is parked: ${row.reason ?? 'no reason on record'}`, {
-          hint: '`drover ledger list` shows the change',
-        });
+        throw new DroverError(
+          'copy.failed',
+          `the replica of ${tenant} is parked: ${row.reason ?? 'no reason on record'}`,
+          {
+            hint: '`drover ledger list` shows the change',
+          },
+        );
       }
       return row?.commitLsn != null && row.commitLsn >= barrier ? true : undefined;
     },
@@ -181,11 +236,17 @@ async function waitCaughtUp(context: CopyContext, tenant: TenantId, to: ClusterI
       everyMs: 50,
       timeoutMs: CATCH_UP_TIMEOUT_MS,
       signal: context.signal,
-      onTimeout: () => new DroverError('copy.failed', `${tenant} did not reach ${formatLsn(barrier)} in time`),
+      onTimeout: () =>
+        new DroverError('copy.failed', `${tenant} did not reach ${formatLsn(barrier)} in time`),
     },
   );
 }
 
-function report(context: CopyContext, tenant: TenantId, to: ClusterId, fields: Record<string, unknown>): void {
+function report(
+  context: CopyContext,
+  tenant: TenantId,
+  to: ClusterId,
+  fields: Record<string, unknown>,
+): void {
   publishEvent(context.bus, 'copy.progress', { tenant, to, ...fields });
 }

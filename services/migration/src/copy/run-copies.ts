@@ -1,7 +1,8 @@
 /** Carries out every copy that a placement asks for, some at once; what fails is tried again with a growing pause. */
+
+import { publishEvent } from '@drover/bus';
 import type { PlacementView } from '@drover/catalog';
 import { Backoff, type ClusterId, describeError, isCancelled, sleep, type TenantId } from '@drover/core';
-import { publishEvent } from '@drover/bus';
 import { type CopyContext, copyTenant } from './copy-tenant.ts';
 
 export interface CopiesOptions {
@@ -37,7 +38,11 @@ export async function runCopies(options: CopiesOptions): Promise<void> {
           if (isCancelled(error)) return;
           const rest = resting.get(key) ?? { until: 0, backoff: new Backoff(500, 10_000) };
           resting.set(key, { until: performance.now() + rest.backoff.nextMs(), backoff: rest.backoff });
-          context.log.warn('copy failed, will be resumed', { tenant: job.tenant, to: job.to, error: describeError(error) });
+          context.log.warn('copy failed, will be resumed', {
+            tenant: job.tenant,
+            to: job.to,
+            error: describeError(error),
+          });
           publishEvent(context.bus, 'copy.progress', { ...job, error: describeError(error) });
         })
         .finally(() => {

@@ -14,7 +14,11 @@ const SETTLE_TIMEOUT_MS = 30_000;
 export type SnapshotClient = Awaited<ReturnType<typeof connectPg>>;
 
 /** A repeatable-read transaction at the source. Who gets it ends it: `ROLLBACK`, then `end()`. */
-export async function openSnapshot(pool: PgPool, tenant: TenantId, signal: AbortSignal): Promise<SnapshotClient> {
+export async function openSnapshot(
+  pool: PgPool,
+  tenant: TenantId,
+  signal: AbortSignal,
+): Promise<SnapshotClient> {
   await settle(pool, signal);
   const reader = await connectPg({ ...pool.options, applicationName: 'drover copy' });
   try {
@@ -27,13 +31,19 @@ export async function openSnapshot(pool: PgPool, tenant: TenantId, signal: Abort
 }
 
 /** Runs `inside` while no writer of the tenant is in a transaction; when one does not end in time, without that. */
-export async function withTenantShutOut<T>(pool: PgPool, tenant: TenantId, inside: () => Promise<T>): Promise<T> {
+export async function withTenantShutOut<T>(
+  pool: PgPool,
+  tenant: TenantId,
+  inside: () => Promise<T>,
+): Promise<T> {
   return pool.withClient(async (client) => {
     await client.query('BEGIN');
     try {
       await client.query(`SELECT pg_catalog.set_config('lock_timeout', $1, true)`, [`${LOCK_TIMEOUT_MS}ms`]);
       await client
-        .query('SELECT pg_catalog.pg_advisory_xact_lock(drover.lock_class(), pg_catalog.hashtext($1))', [tenant])
+        .query('SELECT pg_catalog.pg_advisory_xact_lock(drover.lock_class(), pg_catalog.hashtext($1))', [
+          tenant,
+        ])
         .catch(async (error: unknown) => {
           if ((error as { code?: unknown }).code !== '55P03') throw error;
           // A long transaction of the tenant: `settle` has seen to it that it is not about to commit unseen.

@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import { connectPg, inTransaction, originName, type PgPool } from '@drover/pg';
 import copyStreams from 'pg-copy-streams';
 import type { TenantTable } from '../scope.ts';
-import { copyIn, copyOut, type Cursor, deleteAll } from './chunk.ts';
+import { type Cursor, copyIn, copyOut, deleteAll } from './chunk.ts';
 import type { SnapshotClient } from './snapshot.ts';
 
 export type TargetClient = Awaited<ReturnType<typeof connectPg>>;
@@ -13,7 +13,9 @@ export async function openTarget(pool: PgPool, slot: number): Promise<TargetClie
   const client = await connectPg({ ...pool.options, applicationName: 'drover copy' });
   try {
     await client.query(`SET session_replication_role = 'replica'`);
-    await client.query('SELECT pg_catalog.pg_replication_origin_session_setup($1)', [originName('copy', slot)]);
+    await client.query('SELECT pg_catalog.pg_replication_origin_session_setup($1)', [
+      originName('copy', slot),
+    ]);
     return client;
   } catch (error) {
     await client.end().catch(() => undefined);
@@ -34,11 +36,19 @@ export interface TableProgress {
 }
 
 /** What an earlier attempt has left, if it copied from the same source under the same epoch. */
-export async function readCopyState(client: TargetClient, tenant: string, source: string, epoch: number): Promise<CopyState | null> {
-  const { rows } = await client.query<{ snapshot: { n0?: number; epoch?: number }; progress: Record<string, TableProgress> }>(
-    `SELECT snapshot, progress FROM drover.copy WHERE tenant = $1 AND source = $2 AND state = 'copying'`,
-    [tenant, source],
-  );
+export async function readCopyState(
+  client: TargetClient,
+  tenant: string,
+  source: string,
+  epoch: number,
+): Promise<CopyState | null> {
+  const { rows } = await client.query<{
+    snapshot: { n0?: number; epoch?: number };
+    progress: Record<string, TableProgress>;
+  }>(`SELECT snapshot, progress FROM drover.copy WHERE tenant = $1 AND source = $2 AND state = 'copying'`, [
+    tenant,
+    source,
+  ]);
   const found = rows[0];
   if (found?.snapshot.n0 === undefined || found.snapshot.epoch !== epoch) return null;
   return { n0: found.snapshot.n0, epoch, progress: found.progress };
@@ -68,12 +78,23 @@ export async function beginCopy(
 export async function copyChunk(
   reader: SnapshotClient,
   target: TargetClient,
-  chunk: { tenant: string; table: TenantTable; after: Cursor | null; upTo: Cursor | null; before: TableProgress; done: boolean },
+  chunk: {
+    tenant: string;
+    table: TenantTable;
+    after: Cursor | null;
+    upTo: Cursor | null;
+    before: TableProgress;
+    done: boolean;
+  },
 ): Promise<TableProgress> {
   return inTransaction(target, async () => {
     const sink = target.query(copyStreams.from(copyIn(chunk.table)));
     await pipeline(reader.query(copyStreams.to(copyOut(chunk.table, chunk.after, chunk.upTo))), sink);
-    const next: TableProgress = { rows: chunk.before.rows + sink.rowCount, cursor: chunk.upTo, done: chunk.done };
+    const next: TableProgress = {
+      rows: chunk.before.rows + sink.rowCount,
+      cursor: chunk.upTo,
+      done: chunk.done,
+    };
     await target.query(
       `UPDATE drover.copy SET progress = progress || pg_catalog.jsonb_build_object($2::text, $3::jsonb), updated_at = now() WHERE tenant = $1`,
       [chunk.tenant, `${chunk.table.schema}.${chunk.table.name}`, JSON.stringify(next)],

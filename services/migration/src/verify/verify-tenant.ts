@@ -5,10 +5,25 @@
  */
 import type { Catalog } from '@drover/catalog';
 import { type ClusterId, DroverError, type TenantId, until } from '@drover/core';
-import { connectPg, emitBarrier, type PgPool, type Queryable, readTenantRow, setFeed, type Tagging } from '@drover/pg';
+import {
+  connectPg,
+  emitBarrier,
+  type PgPool,
+  type Queryable,
+  readTenantRow,
+  setFeed,
+  type Tagging,
+} from '@drover/pg';
 import { withTenantShutOut } from '../copy/snapshot.ts';
 import { type TenantTable, tenantTables } from '../scope.ts';
-import { type Bucket, bucketQuery, differingBuckets, differingKeys, type KeyedRow, rowsQuery } from './checksum.ts';
+import {
+  type Bucket,
+  bucketQuery,
+  differingBuckets,
+  differingKeys,
+  type KeyedRow,
+  rowsQuery,
+} from './checksum.ts';
 
 export interface VerifyContext {
   readonly catalog: Catalog;
@@ -40,7 +55,11 @@ const KEYS_MAX = 100;
 /** Writers that bypass the proxy are not shut out by the fence: what differs is looked at again before it is believed. */
 const ATTEMPTS_MAX = 3;
 
-export async function verifyTenant(context: VerifyContext, tenant: TenantId, target: ClusterId): Promise<VerifyResult> {
+export async function verifyTenant(
+  context: VerifyContext,
+  tenant: TenantId,
+  target: ClusterId,
+): Promise<VerifyResult> {
   let result = await verifyOnce(context, tenant, target);
   for (let attempt = 1; attempt < ATTEMPTS_MAX && !result.equal; attempt++) {
     context.progress(`differences seen, comparing again (${attempt + 1} of ${ATTEMPTS_MAX})`);
@@ -61,12 +80,19 @@ function persistent(table: TableResult, before: VerifyResult): TableResult {
   return full ? table : { ...table, equal: keys.length === 0, differing: keys };
 }
 
-async function verifyOnce(context: VerifyContext, tenant: TenantId, target: ClusterId): Promise<VerifyResult> {
+async function verifyOnce(
+  context: VerifyContext,
+  tenant: TenantId,
+  target: ClusterId,
+): Promise<VerifyResult> {
   const found = await context.catalog.getPlacement(tenant);
   if (found === null) throw new DroverError('tenant.unknown', `there is no tenant ${tenant}`);
   const { primary, database, replicas } = found.value;
   if (replicas[target]?.state !== 'live') {
-    throw new DroverError('tenant.no_replica', `${target} holds no live replica of ${tenant} (${replicas[target]?.state ?? 'none'})`);
+    throw new DroverError(
+      'tenant.no_replica',
+      `${target} holds no live replica of ${tenant} (${replicas[target]?.state ?? 'none'})`,
+    );
   }
   const source = context.admin(primary, database);
   const replica = context.admin(target, database);
@@ -83,7 +109,10 @@ async function verifyOnce(context: VerifyContext, tenant: TenantId, target: Clus
       async () => {
         const row = await readTenantRow(replica, tenant);
         if (row?.feed === 'parked') {
-          throw new DroverError('verify.failed', `the replica is parked: ${row.reason ?? 'no reason on record'}`);
+          throw new DroverError(
+            'verify.failed',
+            `the replica is parked: ${row.reason ?? 'no reason on record'}`,
+          );
         }
         return row?.feed === 'held' && row.reason === `pause:${id}` ? true : undefined;
       },
@@ -91,7 +120,11 @@ async function verifyOnce(context: VerifyContext, tenant: TenantId, target: Clus
         everyMs: 20,
         timeoutMs: BARRIER_TIMEOUT_MS,
         signal: context.signal,
-        onTimeout: () => new DroverError('verify.failed', `the barrier did not arrive at ${target} within ${BARRIER_TIMEOUT_MS / 1000} s`),
+        onTimeout: () =>
+          new DroverError(
+            'verify.failed',
+            `the barrier did not arrive at ${target} within ${BARRIER_TIMEOUT_MS / 1000} s`,
+          ),
       },
     );
     await snapshot(right);
@@ -116,12 +149,16 @@ async function snapshot(client: Queryable): Promise<void> {
 
 async function compareTable(left: Queryable, right: Queryable, table: TenantTable): Promise<TableResult> {
   const name = `${table.schema}.${table.name}`;
-  const [a, b] = await Promise.all([left, right].map((side) => side.query(bucketQuery(table)).then((r) => r.rows as unknown as Bucket[])));
+  const [a, b] = await Promise.all(
+    [left, right].map((side) => side.query(bucketQuery(table)).then((r) => r.rows as unknown as Bucket[])),
+  );
   const rows = (a ?? []).reduce((sum, bucket) => sum + bucket.rows, 0);
   const buckets = differingBuckets(a ?? [], b ?? []);
   if (buckets.length === 0) return { table: name, rows, equal: true, differing: [] };
   const [x, y] = await Promise.all(
-    [left, right].map((side) => side.query(rowsQuery(table), [buckets]).then((r) => r.rows as unknown as KeyedRow[])),
+    [left, right].map((side) =>
+      side.query(rowsQuery(table), [buckets]).then((r) => r.rows as unknown as KeyedRow[]),
+    ),
   );
   return { table: name, rows, equal: false, differing: differingKeys(x ?? [], y ?? [], KEYS_MAX) };
 }

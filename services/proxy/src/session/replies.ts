@@ -20,6 +20,8 @@ export const ENTRY = {
 
 /** Added to an entry whose replies are not for the client. */
 export const SWALLOW = 64;
+/** Added to an entry the client never asked for: swallowed, and not counted as an answer. */
+export const OWN = 128;
 export const KIND = 63;
 
 export class Replies {

@@ -92,7 +92,6 @@ export function forward(s: Session, b: Buffer): void {
         break;
       }
       case S:
-        if (s.skipping && s.backend === null) throw new ProtocolError('sync without a backend');
         s.skipping = false;
         s.segmentOpen = false;
         if (!s.copyIn) s.owe(ENTRY.sync);
@@ -146,7 +145,7 @@ export function forward(s: Session, b: Buffer): void {
       case COPY_DONE:
       case COPY_FAIL:
         if (s.copyIn) s.copyIn = false;
-        else s.owe(ENTRY.copyEnd);
+        else if (!s.replies.empty) s.owe(ENTRY.copyEnd);
         break;
       case F:
         cut(e, query(refusalSql('0A000', 'function calls by message are not supported through the front door')));
@@ -164,7 +163,7 @@ export function forward(s: Session, b: Buffer): void {
     p = e;
   }
   if (segment < length) s.journal.push(segment === 0 ? b : b.subarray(segment), false);
-  if (from === 0) s.toBackendOne(b);
+  if (from === 0 && out.length === 0) s.toBackendOne(b);
   else {
     if (from < length) out.push(b.subarray(from));
     if (out.length > 0) s.toBackend(out);

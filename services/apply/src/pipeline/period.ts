@@ -1,0 +1,140 @@
+/** What runs while the lease of a target cluster is held: its pipelines and look-outs, and what they know about their tenants. */
+import { type Bus, publishEvent } from '@drover/bus';
+import { type ClusterConfig, type Config, roleConnection } from '@drover/config';
+import { formatLsn } from '@drover/core';
+import { originName } from '@drover/pg';
+import type { Logger } from '@drover/telemetry';
+import type { BatchResult } from '../apply/batch.ts';
+import type { ApplyMetrics, TenantLag } from '../signals/metrics.ts';
+import { Feeds } from './feeds.ts';
+import { lagSeconds } from './freshness.ts';
+import { Pipeline } from './pipeline.ts';
+
+export interface PeriodOptions {
+  readonly config: Config;
+  readonly target: ClusterConfig;
+  readonly bus: Bus;
+  readonly log: Logger;
+  readonly metrics: ApplyMetrics;
+  /** Called after each committed transaction. */
+  readonly traced: (result: BatchResult, seconds: number) => void;
+  readonly failpoint: ((step: string) => Promise<void> | void) | undefined;
+}
+
+export class Period {
+  readonly #options: PeriodOptions;
+  readonly #pipelines: Pipeline[] = [];
+  readonly #feeds = new Map<string, Feeds>();
+
+  constructor(options: PeriodOptions) {
+    this.#options = options;
+    for (const database of options.target.databases) this.#add(database);
+  }
+
+  /** Why some pipeline does not run, or null. */
+  get error(): string | null {
+    return this.#pipelines.find((p) => p.error !== null)?.error ?? null;
+  }
+
+  get pipelines(): number {
+    return this.#pipelines.length;
+  }
+
+  /** Until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([...this.#feeds.values(), ...this.#pipelines].map((part) => part.run(signal)));
+  }
+
+  nudge(): void {
+    for (const feeds of this.#feeds.values()) feeds.nudge();
+  }
+
+  async lag(): Promise<TenantLag[]> {
+    const all: TenantLag[] = [];
+    for (const [database, feeds] of this.#feeds) {
+      for (const state of await feeds.states()) {
+        if (state.role !== 'replica') continue;
+        const pipeline = this.#pipelines.find((p) => p.feeds(database, state));
+        all.push({
+          tenant: state.tenant,
+          source: state.source,
+          epoch: state.epoch,
+          feed: state.feed,
+          lagSeconds: lagSeconds({
+            nowMs: Date.now(),
+            feed: state.feed,
+            commitTimeMs: state.commitTimeMs,
+            heartbeatMs: pipeline?.freshness.heartbeatMs ?? 0,
+          }),
+          commitLsn: state.commitLsn === null ? null : formatLsn(state.commitLsn),
+          pending: pipeline?.pending ?? 0,
+          reason: state.reason,
+        });
+      }
+    }
+    return all;
+  }
+
+  status(): unknown {
+    return this.#pipelines.map((p) => ({
+      source: p.deps.source,
+      partition: p.deps.partition,
+      database: p.deps.database,
+      streamSeq: p.position,
+      pending: p.pending,
+      heartbeatAt: p.freshness.heartbeatMs === 0 ? null : new Date(p.freshness.heartbeatMs).toISOString(),
+      lanes: p.lanes,
+      error: p.error,
+    }));
+  }
+
+  #add(database: string): void {
+    const { config, target, bus, log, metrics, traced, failpoint } = this.#options;
+    const { nats, apply } = config;
+    const cluster = target.name;
+    const connect = roleConnection(target, 'drover_apply', config.security.secret, database);
+    const feeds = new Feeds({
+      connect,
+      partitions: nats.partitions,
+      log,
+      wantLane: (source, partition, tenant) => {
+        const isFor = ({ deps: d }: Pipeline): boolean =>
+          d.source === source && d.partition === partition && d.database === database;
+        this.#pipelines.find(isFor)?.wantLane(tenant);
+      },
+    });
+    this.#feeds.set(database, feeds);
+    for (const { name: source } of config.clusters) {
+      if (source === cluster) continue;
+      for (let partition = 0; partition < nats.partitions; partition++) {
+        const origin = originName(source, partition);
+        this.#pipelines.push(
+          new Pipeline({
+            bus,
+            log: log.child({ source, partition, database }),
+            cluster,
+            source,
+            partition,
+            partitions: nats.partitions,
+            database,
+            connect,
+            // Origins are the whole server's: those of further databases carry the database's name.
+            origin: database === target.databases[0] ? origin : `${origin}_${database}`,
+            batchBytes: apply.batchBytes,
+            lingerMs: apply.lingerMs,
+            stream: { replicas: nats.replicas, maxBytes: nats.maxBytes, maxAgeMs: nats.maxAgeMs },
+            applied: (result, seconds) => {
+              metrics.applied(source, result, seconds);
+              traced(result, seconds);
+              for (const { tenant, reason } of result.parked) {
+                publishEvent(bus, 'apply.parked', { cluster, source, tenant, reason });
+              }
+            },
+            paused: (tenant, ms) => feeds.paused(tenant, ms),
+            ...(failpoint === undefined ? {} : { failpoint }),
+          }),
+        );
+      }
+    }
+  }
+}

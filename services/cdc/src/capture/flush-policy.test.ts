@@ -1,0 +1,44 @@
+import { describe, expect, it } from 'vitest';
+import { decideFlush, decidePause, type LaneLoad } from './flush-policy.ts';
+
+const LIMITS = { blockBytes: 1000, flushMs: 20 };
+const IDLE: LaneLoad = {
+  waitingBytes: 10,
+  largestBytes: 10,
+  inFlightGroups: 0,
+  urgent: false,
+  oldestAtMs: 100,
+  behind: false,
+};
+const NEVER = Number.POSITIVE_INFINITY;
+
+describe('flushing', () => {
+  it.each<[string, Partial<LaneLoad>, number, ReturnType<typeof decideFlush>]>([
+    ['nothing waits', { waitingBytes: 0, urgent: true }, 200, NEVER],
+    ['idle: at once', {}, 100, 'flush'],
+    ['catching up: by age', { behind: true }, 105, 15],
+    ['catching up: old enough', { behind: true }, 120, 'flush'],
+    ['a group is in flight: by age', { inFlightGroups: 1 }, 110, 10],
+    ['a group is in flight: old enough', { inFlightGroups: 1 }, 121, 'flush'],
+    ['two are in flight: the next acknowledgement decides', { inFlightGroups: 2 }, 900, NEVER],
+    ['a block is full', { inFlightGroups: 2, largestBytes: 1000 }, 100, 'flush'],
+    ['many small blocks', { inFlightGroups: 2, waitingBytes: 4000 }, 100, 'flush'],
+    ['somebody waits for a barrier', { inFlightGroups: 5, urgent: true }, 100, 'flush'],
+  ])('%s', (_, load, nowMs, answer) => {
+    expect(decideFlush({ ...IDLE, ...load }, LIMITS, nowMs)).toBe(answer);
+  });
+});
+
+describe('pausing', () => {
+  it.each([
+    [false, 101, 1, true],
+    [false, 100, 1, false],
+    [true, 51, 1, true],
+    [true, 50, 1, false],
+    // Nothing in flight: no acknowledgement would ever resume it.
+    [false, 500, 0, false],
+    [true, 500, 0, false],
+  ])('paused %s, %i held, %i in flight: %s', (paused, heldBytes, inFlightBytes, expected) => {
+    expect(decidePause({ paused, heldBytes, inFlightBytes }, 100)).toBe(expected);
+  });
+});

@@ -1,0 +1,119 @@
+import { epoch, LSN_MAX, type Lsn } from '@drover/core';
+import { describe, expect, it } from 'vitest';
+import { tuple } from '../testing/source-script.ts';
+import { EpochMap } from './epoch-map.ts';
+import { ALL_PARTS, Marks } from './marks.ts';
+import { hasUnchanged, mergeUnchanged } from './merge-tuple.ts';
+import { checkIdentity, resumeFrom } from './resume.ts';
+import { TenantCache } from './tenant-cache.ts';
+
+const lsn = (n: number) => BigInt(n) as Lsn;
+const SOURCE = { database: 'app', systemId: '7', recordedSystemId: '7', generation: 2, walEnd: lsn(1000) };
+const FOUND = {
+  safeLsn: lsn(100),
+  systemId: '7',
+  generation: 2,
+  perTenant: new Map([['acme', { lastLsn: lsn(150), part: 1, complete: false }]]),
+};
+const refused = expect.objectContaining({ code: 'pg.identity_changed' });
+
+describe('whether to resume', () => {
+  it('goes on from the marks of the same history', () => {
+    expect(resumeFrom(FOUND, SOURCE).safeLsn).toBe(100n);
+    expect(resumeFrom(null, SOURCE).safeLsn).toBe(0n);
+  });
+
+  it('drops no mark silently: another system, an older slot, or a source that has lost its end are refused', () => {
+    const attempts = [
+      () => checkIdentity({ ...SOURCE, systemId: '8' }),
+      () => resumeFrom({ ...FOUND, systemId: '8' }, SOURCE),
+      () => resumeFrom({ ...FOUND, generation: 3 }, SOURCE),
+      () => resumeFrom(FOUND, { ...SOURCE, walEnd: lsn(149) }),
+    ];
+    for (const attempt of attempts) expect(attempt).toThrow(refused);
+  });
+
+  it('starts anew under a newer generation, which an operator made', () => {
+    const marks = resumeFrom({ ...FOUND, systemId: '8' }, { ...SOURCE, generation: 3 });
+    expect(marks.partsSent('acme', lsn(1))).toBe(0);
+  });
+});
+
+describe('marks', () => {
+  it('say which parts the stream has', () => {
+    const marks = new Marks(FOUND.safeLsn, FOUND.perTenant);
+    expect(marks.partsSent('bolt', lsn(100))).toBe(ALL_PARTS);
+    expect(marks.partsSent('bolt', lsn(101))).toBe(0);
+    expect(marks.partsSent('acme', lsn(149))).toBe(ALL_PARTS);
+    expect(marks.partsSent('acme', lsn(150))).toBe(2);
+    expect(marks.partsSent('acme', lsn(151))).toBe(0);
+  });
+
+  it('keep the safe LSN until what was found is passed', () => {
+    const marks = new Marks(FOUND.safeLsn, FOUND.perTenant);
+    marks.advance(lsn(120));
+    expect(marks.safeLsn).toBe(100n);
+    marks.advance(lsn(150));
+    expect(marks.safeLsn).toBe(150n);
+    expect(marks.partsSent('acme', lsn(150))).toBe(ALL_PARTS);
+  });
+});
+
+describe('epochs', () => {
+  it('hold from the commit that opened them', () => {
+    const map = new EpochMap();
+    map.learn('acme', epoch(3), lsn(300));
+    map.learn('acme', epoch(1), lsn(100));
+    map.learn('acme', epoch(3), lsn(320)); // the same one, told again by its message
+    expect(map.at('acme', lsn(99))).toEqual({ epoch: 0, until: 100n });
+    expect(map.at('acme', lsn(100))).toEqual({ epoch: 1, until: 300n });
+    expect(map.at('acme', lsn(300))).toEqual({ epoch: 3, until: LSN_MAX });
+    expect(map.at('bolt', lsn(300))).toEqual({ epoch: 0, until: LSN_MAX });
+  });
+});
+
+describe('the tenant cache', () => {
+  it('makes each value once, and stays bounded', () => {
+    const cache = new TenantCache<string>(3);
+    let made = 0;
+    const get = (text: string, kind = 'text') => {
+      const bytes = Buffer.from(`xx${text}yy`);
+      return cache.get(kind, bytes, 2, bytes.length - 2, () => {
+        made++;
+        return `${kind}:${text}`;
+      });
+    };
+    expect([get('a'), get('a'), get('b'), get('a'), get('a', 'integer')]).toEqual([
+      'text:a',
+      'text:a',
+      'text:b',
+      'text:a',
+      'integer:a',
+    ]);
+    expect(made).toBe(3);
+    for (let i = 0; i < 50; i++) expect(get(`t${i}`)).toBe(`text:t${i}`);
+    expect(cache.size).toBeLessThanOrEqual(3);
+  });
+
+  it('tells values of one hash apart', () => {
+    const cache = new TenantCache<string>();
+    // 'costarring' and 'liquid' collide under FNV-1a, 32 bit.
+    for (const text of ['costarring', 'liquid', 'costarring']) {
+      const bytes = Buffer.from(text);
+      expect(cache.get('text', bytes, 0, bytes.length, () => text)).toBe(text);
+    }
+    expect(cache.size).toBe(2);
+  });
+});
+
+describe('merging an unchanged column', () => {
+  it('takes it from the old row, empty and null values as they are', () => {
+    const old = tuple('1', 'keep', '', null);
+    const row = tuple('2', undefined, undefined, undefined);
+    const both = Buffer.concat([old, row]);
+    expect(hasUnchanged(both, old.length, both.length)).toBe(true);
+    const merged = mergeUnchanged(both, 0, old.length, old.length, both.length);
+    expect(merged).toEqual(tuple('2', 'keep', '', null));
+    expect(hasUnchanged(merged, 0, merged.length)).toBe(false);
+  });
+});

@@ -1,0 +1,25 @@
+/** A typed client towards the control plane of the configuration, closed when the work is done. */
+import type { Config } from '@drover/config';
+import {
+  createClient,
+  type FailoverService,
+  type MigrationService,
+  type ReplicationService,
+  type ServiceClient,
+} from '@drover/rpc';
+
+type Service = typeof FailoverService | typeof MigrationService | typeof ReplicationService;
+
+export async function withClient<S extends Service, T>(
+  config: Config,
+  service: S,
+  work: (client: ServiceClient<S>) => Promise<T>,
+): Promise<T> {
+  const host = config.control.host === '0.0.0.0' ? '127.0.0.1' : config.control.host;
+  const client = createClient(service, `${host}:${config.control.port}`);
+  try {
+    return await work(client);
+  } finally {
+    client.close();
+  }
+}

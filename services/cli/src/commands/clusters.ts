@@ -1,0 +1,242 @@
+/** `drover init`, `doctor`, `setup`: making clusters fit, Drover's own or a stranger's. */
+import { existsSync, writeFileSync } from 'node:fs';
+import { connectBus, ensureStream } from '@drover/bus';
+import { openCatalog } from '@drover/catalog';
+import {
+  type Config,
+  deriveContextKey,
+  derivePassword,
+  loadConfig,
+  renderConfigTemplate,
+  setupConnection,
+} from '@drover/config';
+import { DroverError, describeError } from '@drover/core';
+import {
+  connectPg,
+  doctor,
+  doctorPair,
+  type Finding,
+  originName,
+  ROLE_NAMES,
+  type RolePasswords,
+  setupCluster,
+  sortFindings,
+} from '@drover/pg';
+import { type Output, table } from '../output/terminal.ts';
+
+/** Writes a commented drover.toml. @throws `config.invalid` when one is there and `force` is not given. */
+export function init(args: { file: string; force: boolean }, out: Output): void {
+  if (existsSync(args.file) && !args.force) {
+    throw new DroverError('config.invalid', `${args.file} exists already`, { hint: '--force overwrites it' });
+  }
+  writeFileSync(args.file, renderConfigTemplate(), { mode: 0o600 });
+  out.result(
+    { event: 'written', file: args.file },
+    () => `${args.file} written. Fill in the clusters, then: drover doctor, drover setup`,
+  );
+}
+
+interface Report {
+  readonly cluster: string;
+  readonly database: string;
+  readonly findings: readonly Finding[];
+}
+
+/** Every obstacle with the SQL that mends it. Returns whether no error was found. */
+export async function runDoctor(config: Config, out: Output): Promise<boolean> {
+  const reports: Report[] = [];
+  const origins = (config.clusters.length - 1) * config.nats.partitions;
+  for (const cluster of config.clusters) {
+    for (const database of cluster.databases) {
+      reports.push({
+        cluster: cluster.name,
+        database,
+        findings: await examine(config, cluster, database, origins),
+      });
+    }
+  }
+  for (const pair of pairs(config)) reports.push(await comparePairOf(config, pair));
+  reports.push({ cluster: 'nats', database: '', findings: [await checkNats(config)] });
+  for (const report of reports) {
+    out.line(`\n${report.cluster}${report.database === '' ? '' : `/${report.database}`}`);
+    for (const finding of report.findings) {
+      out.result({ cluster: report.cluster, database: report.database, ...finding }, () => {
+        const mark = { error: '✗', warning: '!', ok: '✓' }[finding.severity];
+        const sql = finding.sql === undefined ? '' : `\n${finding.sql.replace(/^/gm, '      ')}`;
+        return `  ${mark} ${finding.object}: ${finding.message}${sql}`;
+      });
+    }
+  }
+  const errors = reports.flatMap((r) => r.findings).filter((f) => f.severity === 'error').length;
+  const warnings = reports.flatMap((r) => r.findings).filter((f) => f.severity === 'warning').length;
+  out.result({ event: 'summary', errors, warnings }, () =>
+    errors === 0
+      ? `\nno obstacle, ${warnings} warnings`
+      : `\n${errors} obstacles, ${warnings} warnings. Mend them, or let \`drover setup --adopt\` do what is safe.`,
+  );
+  return errors === 0;
+}
+
+async function examine(
+  config: Config,
+  cluster: Config['clusters'][number],
+  database: string,
+  origins: number,
+): Promise<Finding[]> {
+  try {
+    const client = await connectPg(setupConnection(cluster, database));
+    try {
+      return sortFindings(await doctor(client, { cluster: cluster.name, tagging: config.tagging, origins }));
+    } finally {
+      await client.end();
+    }
+  } catch (error) {
+    return [
+      {
+        severity: 'error',
+        code: 'connect',
+        object: `${cluster.host}:${cluster.port}/${database}`,
+        message: describeError(error),
+      },
+    ];
+  }
+}
+
+type Pair = { from: Config['clusters'][number]; to: Config['clusters'][number]; database: string };
+
+function pairs(config: Config): Pair[] {
+  return config.clusters.flatMap((from) =>
+    config.clusters
+      .filter((to) => to !== from)
+      .flatMap((to) =>
+        from.databases.filter((d) => to.databases.includes(d)).map((database) => ({ from, to, database })),
+      ),
+  );
+}
+
+async function comparePairOf(config: Config, { from, to, database }: Pair): Promise<Report> {
+  const name = `${from.name} → ${to.name}`;
+  try {
+    const source = await connectPg(setupConnection(from, database));
+    const target = await connectPg(setupConnection(to, database)).catch(async (error: unknown) => {
+      await source.end();
+      throw error;
+    });
+    try {
+      return {
+        cluster: name,
+        database,
+        findings: sortFindings(await doctorPair(source, target, { tagging: config.tagging })),
+      };
+    } finally {
+      await source.end();
+      await target.end();
+    }
+  } catch (error) {
+    return {
+      cluster: name,
+      database,
+      findings: [{ severity: 'error', code: 'connect', object: name, message: describeError(error) }],
+    };
+  }
+}
+
+async function checkNats(config: Config): Promise<Finding> {
+  const { url } = config.nats;
+  try {
+    const bus = await connectBus(natsOf(config, 'drover doctor'));
+    const version = bus.serverVersion;
+    await bus.close();
+    const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number);
+    const recommended = major > 2 || minor > 14 || (minor === 14 && patch >= 4);
+    return recommended
+      ? { severity: 'ok', code: 'nats', object: url, message: `nats-server ${version} with JetStream` }
+      : {
+          severity: 'warning',
+          code: 'nats_version',
+          object: url,
+          message: `nats-server ${version}; 2.14.4 or newer is recommended (fixes of the file store)`,
+        };
+  } catch (error) {
+    return { severity: 'error', code: 'nats', object: url, message: describeError(error) };
+  }
+}
+
+export function natsOf(
+  config: Config,
+  name: string,
+): { url: string; user?: string; password?: string; name: string } {
+  const { url, user, password } = config.nats;
+  return { url, name, ...(user === undefined ? {} : { user, password: password ?? '' }) };
+}
+
+/** Roles, schema, rights, policies, publication, slot, origins on every cluster; streams and buckets on the bus. Idempotent. */
+export async function runSetup(
+  config: Config,
+  args: { adopt: boolean; resync: boolean },
+  out: Output,
+): Promise<void> {
+  for (const cluster of config.clusters) {
+    const others = config.clusters.filter((c) => c !== cluster).map((c) => c.name);
+    const partitions = Array.from({ length: config.nats.partitions }, (_, p) => p);
+    const result = await setupCluster({
+      cluster: cluster.name,
+      databases: cluster.databases,
+      connect: (database) => connectPg(setupConnection(cluster, database)),
+      passwords: Object.fromEntries(
+        ROLE_NAMES.map((role) => [role, derivePassword(config.security.secret, role)]),
+      ) as unknown as RolePasswords,
+      contextKey: deriveContextKey(config.security.secret),
+      tagging: config.tagging,
+      origins: [
+        ...others.flatMap((source) => partitions.map((p) => originName(source, p))),
+        ...Array.from({ length: config.migration.parallel }, (_, slot) => originName('copy', slot)),
+      ],
+      adopt: args.adopt,
+      resync: args.resync,
+      progress: (event) => {
+        for (const action of event.actions)
+          out.line(`  ${cluster.name}/${event.database} ${event.step}: ${action.object}`);
+      },
+    });
+    for (const action of result.refused) out.line(`  ! for a superuser: ${action.sql}`);
+    for (const name of result.unclassified)
+      out.line(
+        `  ! ${name} is not captured: nothing says whose rows it holds ([tagging] reference, exclude or overrides)`,
+      );
+    out.result(
+      { event: 'setup', cluster: cluster.name, ...result },
+      () =>
+        `${cluster.name}: ${result.actions.length === 0 ? 'nothing to do' : `${result.actions.length} changes`}`,
+    );
+  }
+  const bus = await connectBus(natsOf(config, 'drover setup'));
+  try {
+    const { replicas, partitions, maxBytes, maxAgeMs } = config.nats;
+    for (const cluster of config.clusters) {
+      for (let partition = 0; partition < partitions; partition++) {
+        await ensureStream(bus, { cluster: cluster.name, partition, replicas, maxBytes, maxAgeMs });
+      }
+    }
+    await (await openCatalog(bus, { replicas })).close();
+    out.result(
+      { event: 'setup', nats: config.nats.url, streams: config.clusters.length * partitions },
+      () => `nats: ${config.clusters.length * partitions} streams`,
+    );
+  } finally {
+    await bus.close();
+  }
+}
+
+/** `drover cluster list`. */
+export function listClusters(config: Config, out: Output): void {
+  const rows = config.clusters.map((c) => [c.name, `${c.host}:${c.port}`, c.databases.join(',')]);
+  out.result(
+    config.clusters.map((c) => ({ name: c.name, host: c.host, port: c.port, databases: c.databases })),
+    () => table(['cluster', 'address', 'databases'], rows),
+  );
+}
+
+export function configOf(file: string | undefined): Config {
+  return loadConfig(file === undefined ? {} : { file });
+}
