@@ -1,5 +1,7 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the placeholders of drover.toml look like those of template strings
 /**
- * The one table of options. Parsing, the commented `drover.toml`, and the reference page are derived from it.
+ * The one table of options. Parsing, the commented `drover.toml`, help and the reference page are derived from it, so that none
+ * of them can say another thing.
  */
 export type OptionType =
   | 'text'
@@ -14,17 +16,28 @@ export type OptionType =
 
 export interface Option {
   readonly section: string;
+  /** In the file. */
   readonly key: string;
   /** Field of the parsed section. */
   readonly field: string;
+  /** Durations are milliseconds when parsed, sizes bytes. The value of a `secret` is never shown. */
   readonly type: OptionType;
   /** undefined: required; null: optional without a default. */
   readonly fallback: unknown;
+  /** One sentence. */
   readonly help: string;
+  /** A value as it stands in the file. */
   readonly example: string;
   readonly choices?: readonly string[];
+  /** Bounds of numbers, inclusive, in the parsed unit. */
   readonly min?: number;
   readonly max?: number;
+}
+
+export interface Section {
+  /** `[name]` once, `[[name]]` once for each entry, or `[name.<entry>]`. */
+  readonly kind: 'once' | 'list' | 'named';
+  readonly help: string;
 }
 
 function option(
@@ -36,25 +49,32 @@ function option(
   help: string,
   rest: Partial<Option> = {},
 ): Option {
-  const field = key.replace(/_([a-z])/g, (_, c: string) => c.toUpperCase());
+  const camel = key.replace(/_([a-z])/g, (_, c: string) => c.toUpperCase());
+  const field = type === 'duration' ? `${camel}Ms` : camel;
   return { section, key, field, type, fallback, example, help, ...rest };
 }
 
 const GiB = 1024 ** 3;
 const MiB = 1024 ** 2;
+const KiB = 1024;
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
 
-export const SECTIONS: Readonly<Record<string, string>> = {
-  nats: 'NATS with JetStream: the bus and the catalog.',
-  clusters: 'One entry for each PostgreSQL cluster that can hold tenants.',
-  security: 'Role passwords and the tenant context key are derived from the secret.',
-  tagging: 'How the tenant of a row is found.',
-  cdc: 'The reader of the WAL.',
-  apply: 'The writer of replicas.',
-  failover: 'When and how tenants are moved between clusters.',
-  migration: 'First copies and verification.',
-  proxy: 'The front door.',
-  control: 'The control plane (gRPC).',
-  telemetry: 'Metrics, health, logs, traces.',
+/** In the order of the file. */
+export const SECTIONS: Readonly<Record<string, Section>> = {
+  nats: { kind: 'once', help: 'NATS with JetStream: the bus and the catalog.' },
+  clusters: { kind: 'list', help: 'One entry for each PostgreSQL cluster that can hold tenants.' },
+  security: { kind: 'once', help: 'Role passwords and the tenant context key are derived from the secret.' },
+  tagging: { kind: 'once', help: 'How the tenant of a row is found.' },
+  tiers: { kind: 'named', help: 'Qualities of service, by name. `standard` exists by itself.' },
+  cdc: { kind: 'once', help: 'The reader of the WAL.' },
+  apply: { kind: 'once', help: 'The writer of replicas.' },
+  failover: { kind: 'once', help: 'When and how tenants are moved between clusters.' },
+  migration: { kind: 'once', help: 'First copies and verification.' },
+  proxy: { kind: 'once', help: 'The front door.' },
+  control: { kind: 'once', help: 'The control plane (gRPC).' },
+  telemetry: { kind: 'once', help: 'Metrics, health, logs, traces.' },
 };
 
 export const OPTIONS: readonly Option[] = [
@@ -83,12 +103,26 @@ export const OPTIONS: readonly Option[] = [
     'Bound of one stream. When it is reached publishing waits and the source keeps its WAL.',
     { min: 1024 },
   ),
-  option('nats', 'max_age', 'duration', 72 * 3_600_000, '"3d"', 'Messages older than this are removed.', {
-    field: 'maxAgeMs',
-    min: 60_000,
-  }),
+  option(
+    'nats',
+    'max_age',
+    'duration',
+    72 * HOUR,
+    '"3d"',
+    'Messages older than this are removed; a replica that was away for longer is copied anew.',
+    {
+      min: MINUTE,
+    },
+  ),
 
-  option('clusters', 'name', 'text', undefined, '"east"', 'Lower-case letters, digits and -.'),
+  option(
+    'clusters',
+    'name',
+    'text',
+    undefined,
+    '"east"',
+    'A lower-case letter, then up to 30 of a-z, 0-9 and -. Fixed once streams exist.',
+  ),
   option('clusters', 'host', 'text', undefined, '"db-east.internal"', 'Host of the primary.'),
   option('clusters', 'port', 'integer', 5432, '5432', 'Its port.', { min: 1, max: 65535 }),
   option(
@@ -99,9 +133,17 @@ export const OPTIONS: readonly Option[] = [
     '["app"]',
     'Databases whose tenants are captured; the first is the default.',
   ),
-  option('clusters', 'sslmode', 'choice', 'prefer', '"verify-full"', 'TLS towards this cluster.', {
-    choices: ['disable', 'prefer', 'require', 'verify-full'],
-  }),
+  option(
+    'clusters',
+    'sslmode',
+    'choice',
+    'prefer',
+    '"verify-full"',
+    'TLS towards this cluster: never; only towards other machines, unverified; always, unverified; always, with a certificate that a known authority signed (NODE_EXTRA_CA_CERTS adds one).',
+    {
+      choices: ['disable', 'prefer', 'require', 'verify-full'],
+    },
+  ),
   option('clusters', 'setup_user', 'text', 'postgres', '"postgres"', 'Who `doctor` and `setup` connect as.'),
   option('clusters', 'setup_password', 'secret', '', '"${PGPASSWORD_EAST}"', 'Its password.'),
 
@@ -124,7 +166,7 @@ export const OPTIONS: readonly Option[] = [
     'map',
     {},
     '{ "public.pgbench_accounts" = "bid" }',
-    'Tables whose tenant column has another name.',
+    'Tables whose tenant column has another name, by `schema.table`.',
   ),
   option(
     'tagging',
@@ -132,9 +174,16 @@ export const OPTIONS: readonly Option[] = [
     'list',
     [],
     '["public.plans"]',
-    'Tables without a tenant, replicated everywhere.',
+    'Tables without a tenant, replicated everywhere: `schema.table` or `schema.*`.',
   ),
-  option('tagging', 'exclude', 'list', [], '["public.schema_migrations"]', 'Tables that are not captured.'),
+  option(
+    'tagging',
+    'exclude',
+    'list',
+    [],
+    '["public.schema_migrations"]',
+    'Tables that are not captured: `schema.table` or `schema.*`.',
+  ),
   option(
     'tagging',
     'schema_prefix',
@@ -152,12 +201,25 @@ export const OPTIONS: readonly Option[] = [
     "Database mode: the part of the database's name before the tenant.",
   ),
 
-  option('cdc', 'block_bytes', 'size', 256 * 1024, '"256KiB"', 'A block is closed at this size.', {
+  option('tiers', 'weight', 'integer', 1, '4', 'Share of the work relative to other tiers.', {
+    min: 1,
+    max: 1000,
+  }),
+  option(
+    'tiers',
+    'replicas',
+    'integer',
+    1,
+    '1',
+    'Clusters that stand by for a new tenant, as far as there are that many.',
+    { min: 0, max: 15 },
+  ),
+
+  option('cdc', 'block_bytes', 'size', 256 * KiB, '"256KiB"', 'A block is closed at this size.', {
     min: 4096,
     max: 16 * MiB,
   }),
   option('cdc', 'flush', 'duration', 10, '"10ms"', 'And at this age, while the bus is busy.', {
-    field: 'flushMs',
     min: 0,
     max: 10_000,
   }),
@@ -171,7 +233,6 @@ export const OPTIONS: readonly Option[] = [
     { min: MiB },
   ),
   option('cdc', 'heartbeat', 'duration', 1000, '"1s"', 'Interval of heartbeats through the pipeline.', {
-    field: 'heartbeatMs',
     min: 100,
   }),
 
@@ -185,8 +246,8 @@ export const OPTIONS: readonly Option[] = [
     { min: 4096 },
   ),
   option('apply', 'linger', 'duration', 0, '"0ms"', 'How long a batch that is not full waits for more.', {
-    field: 'lingerMs',
-    max: 10_000,
+    min: 0,
+    max: 10 * SECOND,
   }),
 
   option(
@@ -198,7 +259,6 @@ export const OPTIONS: readonly Option[] = [
     'Promote the tenants of a dead cluster without asking.',
   ),
   option('failover', 'grace', 'duration', 3000, '"3s"', 'How long the signs of death must last.', {
-    field: 'graceMs',
     min: 500,
   }),
   option('failover', 'min_signals', 'integer', 3, '3', 'Different signals that must fail.', {
@@ -210,10 +270,10 @@ export const OPTIONS: readonly Option[] = [
     'failover',
     'cooldown',
     'duration',
-    60_000,
+    MINUTE,
     '"60s"',
     'A tenant that was failed over stays for at least this long.',
-    { field: 'cooldownMs' },
+    { min: 0 },
   ),
   option(
     'failover',
@@ -222,7 +282,7 @@ export const OPTIONS: readonly Option[] = [
     5000,
     '"5s"',
     'A planned switch-over is called off when it waits longer.',
-    { field: 'drainTimeoutMs', min: 100 },
+    { min: 100 },
   ),
   option('failover', 'parallel', 'integer', 16, '16', 'Tenants moved at once.', { min: 1, max: 256 }),
 
@@ -254,7 +314,7 @@ export const OPTIONS: readonly Option[] = [
     30_000,
     '"30s"',
     "A statement waits at most this long for its tenant's primary.",
-    { field: 'holdMs', min: 0 },
+    { min: 0 },
   ),
   option(
     'proxy',
@@ -263,12 +323,20 @@ export const OPTIONS: readonly Option[] = [
     3000,
     '"3s"',
     'A proxy that cannot renew its lease for this long has stopped writing.',
-    { field: 'leaseMs', min: 500 },
+    { min: 500 },
   ),
   option('proxy', 'max_clients', 'integer', 10_000, '10000', 'Client connections.', { min: 1 }),
 
   option('control', 'host', 'text', '127.0.0.1', '"0.0.0.0"', 'Address of gRPC.'),
   option('control', 'port', 'integer', 50051, '50051', 'Port of gRPC.', { min: 0, max: 65535 }),
+  option(
+    'control',
+    'token',
+    'secret',
+    null,
+    '"${DROVER_TOKEN}"',
+    'Callers must show it (`authorization: Bearer …`); without one whoever reaches the port is let in.',
+  ),
 
   option('telemetry', 'host', 'text', '127.0.0.1', '"0.0.0.0"', 'Address of /metrics, /livez, /readyz.'),
   option(

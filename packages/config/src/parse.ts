@@ -1,25 +1,35 @@
-/** From TOML text to a Config: every mistake is found, named with file, key and an example, and reported together. */
-import { clusterId, DroverError, describeError } from '@drover/core';
+/**
+ * From TOML text to a Config. Every mistake is found and named with file, key and an example; all are reported together. What comes
+ * out has every field of the option table, within its bounds, and holds together (`check.ts`).
+ */
+import { DroverError, describeError } from '@drover/core';
 import { parse as parseToml } from 'smol-toml';
+import { checkWhole } from './check.ts';
+import { convert, isTable } from './convert.ts';
+import { Faults } from './faults.ts';
 import { OPTIONS, type Option, SECTIONS } from './options.ts';
-import type { ClusterConfig, Config } from './types.ts';
-import { expandEnv, nearest, parseDuration, parseSize } from './values.ts';
+import { hideSecrets } from './redact.ts';
+import type { Config } from './types.ts';
+import { expandEnv, nearest } from './values.ts';
 
-type Table = Record<string, unknown>;
+export type Table = Readonly<Record<string, unknown>>;
+
+/** Names of tiers, which are keys of sections. */
+const ENTRY_NAME = /^[a-z][a-z0-9_-]{0,30}$/;
 
 /** @throws DroverError `config.invalid` with one line for each mistake. */
-export function parseConfig(
-  text: string,
-  file: string | undefined,
-  env: NodeJS.ProcessEnv = process.env,
-): Config {
+export function parseConfig(text: string, file: string, env: NodeJS.ProcessEnv = process.env): Config {
   let raw: Table;
   try {
-    raw = parseToml(text) as Table;
+    raw = parseToml(text);
   } catch (error) {
+    // Behind the first line smol-toml shows the place in the text, which may hold a secret.
+    const [what = ''] = describeError(error).split('\n');
+    const { line, column } = error as { line?: number; column?: number };
+    const at = line === undefined ? '' : `:${line}:${column ?? 1}`;
     throw new DroverError(
       'config.invalid',
-      `${file ?? 'drover.toml'}: not valid TOML: ${describeError(error).split('\n')[0]}`,
+      `${file}${at}: not valid TOML: ${what.replace(/^Invalid TOML document: /, '')}`,
       {
         hint: '`drover init` writes a commented example',
       },
@@ -28,206 +38,132 @@ export function parseConfig(
   return configFromTable(raw, file, env);
 }
 
+/** `file` undefined: built in memory. @throws DroverError `config.invalid` */
 export function configFromTable(
   raw: Table,
   file: string | undefined,
   env: NodeJS.ProcessEnv = process.env,
 ): Config {
-  const faults: string[] = [];
-  const name = file ?? 'drover.toml';
-  const fault = (key: string, wrong: string, example: string) =>
-    faults.push(`${name}: ${key}: ${wrong}; for example ${example}`);
+  const faults = new Faults(file ?? 'configuration');
+  const reader = new Reader(env, faults);
+  unknownKeys(Object.keys(raw), Object.keys(SECTIONS), (key, near) =>
+    faults.add(
+      `[${key}]`,
+      `unknown section${near === undefined ? '' : `, did you mean [${near}]?`}`,
+      `[${near ?? 'nats'}]`,
+    ),
+  );
+  const sections: Record<string, unknown> = {};
+  for (const [name, { kind }] of Object.entries(SECTIONS)) {
+    sections[name] =
+      kind === 'once'
+        ? reader.once(name, raw[name])
+        : kind === 'list'
+          ? reader.list(name, raw[name])
+          : reader.named(name, raw[name]);
+  }
+  checkWhole(sections, faults);
+  faults.throwIfAny();
+  // Every field is there and of its type: the option table says so, and a test that it says what types.ts says.
+  return hideSecrets({ file, ...sections } as unknown as Config);
+}
 
-  for (const key of Object.keys(raw)) {
-    if (key in SECTIONS || key === 'tiers') continue;
-    const near = nearest(key, [...Object.keys(SECTIONS), 'tiers']);
-    fault(`[${key}]`, `unknown section${near === undefined ? '' : `, did you mean [${near}]?`}`, '[nats]');
+class Reader {
+  readonly #env: NodeJS.ProcessEnv;
+  readonly #faults: Faults;
+
+  constructor(env: NodeJS.ProcessEnv, faults: Faults) {
+    this.#env = env;
+    this.#faults = faults;
   }
-  const sections: Record<string, Table> = {};
-  for (const section of Object.keys(SECTIONS)) {
-    if (section === 'clusters') continue;
-    const value = raw[section] ?? {};
-    if (!isTable(value)) fault(section, 'must be a section', `[${section}]`);
-    sections[section] = parseSection(section, isTable(value) ? value : {}, section, env, fault);
+
+  /** `[name]`; absent: all defaults. */
+  once(name: string, value: unknown): Table {
+    if (value !== undefined && !isTable(value)) this.#faults.add(name, 'must be a section', `[${name}]`);
+    return this.#options(name, isTable(value) ? value : {}, name);
   }
-  const clusters = parseClusters(raw['clusters'], env, fault);
-  const tiers = parseTiers(raw['tiers'], fault);
-  const secret = sections['security']?.['secret'];
-  if (typeof secret === 'string' && secret.length < 32) {
-    fault(
-      'security.secret',
-      `is ${secret.length} characters, at least 32 are needed`,
-      'secret = "${DROVER_SECRET}" and a value from `openssl rand -base64 32`',
-    );
-  }
-  const proxy = sections['proxy'] ?? {};
-  if ((proxy['certFile'] === undefined) !== (proxy['keyFile'] === undefined)) {
-    fault('proxy.cert_file', 'cert_file and key_file go together', 'cert_file = "/etc/drover/tls.crt"');
-  }
-  if (faults.length > 0) {
-    throw new DroverError('config.invalid', faults.join('\n'), {
-      hint: '`drover init` writes a commented example',
-      facts: { faults },
+
+  /** `[[name]]` */
+  list(name: string, value: unknown): readonly Table[] {
+    if (value !== undefined && !Array.isArray(value)) {
+      this.#faults.add(name, 'must be a list of sections', `[[${name}]]`);
+      return [];
+    }
+    return (value ?? []).map((entry: unknown, i) => {
+      const path = `${name}[${i}]`;
+      if (!isTable(entry)) this.#faults.add(path, 'must be a section', `[[${name}]]`);
+      return this.#options(name, isTable(entry) ? entry : {}, path);
     });
   }
-  return { file, clusters, tiers, ...sections } as unknown as Config; // every field was checked against the option table
-}
 
-type Fault = (key: string, wrong: string, example: string) => void;
-
-function parseClusters(value: unknown, env: NodeJS.ProcessEnv, fault: Fault): ClusterConfig[] {
-  const example = '[[clusters]]\\n  name = "east"';
-  if (!Array.isArray(value) || value.length === 0) {
-    fault('clusters', 'at least one cluster is needed', example);
-    return [];
-  }
-  const names = new Set<string>();
-  return value.map((entry: unknown, i) => {
-    const path = `clusters[${i}]`;
-    if (!isTable(entry)) fault(path, 'must be a section', example);
-    const parsed = parseSection('clusters', isTable(entry) ? entry : {}, path, env, fault);
-    const name = parsed['name'];
-    if (typeof name === 'string') {
-      try {
-        clusterId(name);
-      } catch (error) {
-        fault(`${path}.name`, describeError(error), 'name = "east"');
-      }
-      if (names.has(name))
-        fault(`${path}.name`, `"${name}" stands twice`, 'a name of its own for each cluster');
-      names.add(name);
+  /** `[name.<entry>]` */
+  named(name: string, value: unknown): Readonly<Record<string, Table>> {
+    const out: Record<string, Table> = { standard: this.#options(name, {}, `${name}.standard`) };
+    if (value !== undefined && !isTable(value))
+      this.#faults.add(name, 'must be sections by name', `[${name}.gold]`);
+    for (const [entry, table] of Object.entries(isTable(value) ? value : {})) {
+      const path = `${name}.${entry}`;
+      if (!ENTRY_NAME.test(entry))
+        this.#faults.add(
+          path,
+          'is not a name: a lower-case letter, then a-z, 0-9, _ and -',
+          `[${name}.gold]`,
+        );
+      if (!isTable(table)) this.#faults.add(path, 'must be a section', `[${name}.gold]`);
+      out[entry] = this.#options(name, isTable(table) ? table : {}, path);
     }
-    if (Array.isArray(parsed['databases']) && parsed['databases'].length === 0) {
-      fault(`${path}.databases`, 'is empty', 'databases = ["app"]');
-    }
-    return parsed as unknown as ClusterConfig; // checked against the option table
-  });
-}
-
-function parseTiers(value: unknown, fault: Fault): Config['tiers'] {
-  const tiers: Record<string, { weight: number; replicas: number }> = {
-    standard: { weight: 1, replicas: 1 },
-  };
-  if (value === undefined) return tiers;
-  if (!isTable(value)) {
-    fault('tiers', 'must be sections', '[tiers.gold]\\n  weight = 4');
-    return tiers;
+    return out;
   }
-  for (const [tier, entry] of Object.entries(value)) {
-    const table = isTable(entry) ? entry : {};
-    for (const key of Object.keys(table)) {
-      if (key !== 'weight' && key !== 'replicas') fault(`tiers.${tier}.${key}`, 'unknown key', 'weight = 4');
-    }
-    const weight = table['weight'] ?? 1;
-    const replicas = table['replicas'] ?? 1;
-    if (!Number.isInteger(weight) || Number(weight) < 1)
-      fault(`tiers.${tier}.weight`, 'must be a whole number from 1', 'weight = 4');
-    if (!Number.isInteger(replicas) || Number(replicas) < 0)
-      fault(`tiers.${tier}.replicas`, 'must be a whole number from 0', 'replicas = 1');
-    tiers[tier] = { weight: Number(weight), replicas: Number(replicas) };
-  }
-  return tiers;
-}
 
-function parseSection(
-  section: string,
-  table: Table,
-  path: string,
-  env: NodeJS.ProcessEnv,
-  fault: Fault,
-): Table {
-  const options = OPTIONS.filter((o) => o.section === section);
-  const out: Table = {};
-  for (const key of Object.keys(table)) {
-    if (options.some((o) => o.key === key)) continue;
-    const near = nearest(
-      key,
+  #options(section: string, table: Table, path: string): Table {
+    const options = OPTIONS.filter((o) => o.section === section);
+    unknownKeys(
+      Object.keys(table),
       options.map((o) => o.key),
+      (key, near) => {
+        const known = options.find((o) => o.key === near) ?? options[0];
+        this.#faults.add(
+          `${path}.${key}`,
+          `unknown key${near === undefined ? '' : `, did you mean ${near}?`}`,
+          exampleOf(known),
+        );
+      },
     );
-    fault(
-      `${path}.${key}`,
-      `unknown key${near === undefined ? '' : `, did you mean ${near}?`}`,
-      exampleOf(options.find((o) => o.key === near) ?? options[0]),
+    return Object.fromEntries(
+      options.map((option) => [
+        option.field,
+        this.#value(option, table[option.key], `${path}.${option.key}`),
+      ]),
     );
   }
-  for (const option of options) {
-    const key = `${path}.${option.key}`;
-    const given = table[option.key];
+
+  /** Undefined after a fault. */
+  #value(option: Option, given: unknown, key: string): unknown {
     if (given === undefined) {
-      if (option.fallback === undefined) fault(key, 'is missing', exampleOf(option));
-      out[option.field] = option.fallback === null ? undefined : option.fallback;
-      continue;
+      if (option.fallback === undefined) this.#faults.add(key, 'is missing', exampleOf(option));
+      return option.fallback ?? undefined;
     }
-    const before = { missing: false };
-    const value = convert(option, given, (text) =>
-      expandEnv(text, env, (variable) => {
-        before.missing = true;
-        fault(key, `the environment variable ${variable} is not set`, `export ${variable}=…`);
-      }),
+    const missing = new Set<string>();
+    const converted = convert(option, given, (text) =>
+      expandEnv(text, this.#env, (name) => missing.add(name)),
     );
-    if (before.missing) continue;
-    const shown = option.type === 'secret' ? '***' : JSON.stringify(given);
-    if (value === undefined)
-      fault(
-        key,
-        `${shown} is not ${WHAT[option.type]}${option.choices === undefined ? '' : ` (${option.choices.join(', ')})`}`,
-        exampleOf(option),
-      );
-    else if (
-      typeof value === 'number' &&
-      (value < (option.min ?? -Infinity) || value > (option.max ?? Infinity))
-    ) {
-      fault(key, `${shown} is out of bounds (${option.min ?? ''} to ${option.max ?? ''})`, exampleOf(option));
-    }
-    out[option.field] = value;
+    for (const name of missing)
+      this.#faults.add(key, `the environment variable ${name} is not set`, `export ${name}=…`);
+    if (missing.size > 0) return undefined;
+    if (converted.ok) return converted.value;
+    this.#faults.add(key, converted.wrong, exampleOf(option));
+    return undefined;
   }
-  return out;
 }
 
-const WHAT: Readonly<Record<Option['type'], string>> = {
-  text: 'a text',
-  secret: 'a text',
-  integer: 'a whole number',
-  boolean: 'true or false',
-  duration: 'a duration',
-  size: 'a size',
-  list: 'a list of texts',
-  map: 'a map of texts',
-  choice: 'one of the choices',
-};
+function unknownKeys(
+  keys: readonly string[],
+  known: readonly string[],
+  tell: (key: string, near: string | undefined) => void,
+): void {
+  for (const key of keys) if (!known.includes(key)) tell(key, nearest(key, known));
+}
 
 function exampleOf(option: Option | undefined): string {
   return option === undefined ? '' : `${option.key} = ${option.example}`;
-}
-
-/** The value in its parsed form, or undefined when it is not of the option's type. */
-function convert(option: Option, value: unknown, expand: (text: string) => string): unknown {
-  const given = typeof value === 'string' ? expand(value) : value;
-  switch (option.type) {
-    case 'text':
-    case 'secret':
-      return typeof given === 'string' ? given : undefined;
-    case 'choice':
-      return typeof given === 'string' && option.choices?.includes(given) ? given : undefined;
-    case 'integer': {
-      const n = typeof given === 'string' && /^\d+$/.test(given) ? Number(given) : given;
-      return Number.isInteger(n) ? n : undefined;
-    }
-    case 'boolean':
-      return typeof given === 'boolean' ? given : undefined;
-    case 'duration':
-      return parseDuration(given);
-    case 'size':
-      return parseSize(given);
-    case 'list':
-      return Array.isArray(given) && given.every((v) => typeof v === 'string')
-        ? given.map(expand)
-        : undefined;
-    case 'map':
-      return isTable(given) && Object.values(given).every((v) => typeof v === 'string') ? given : undefined;
-  }
-}
-
-function isTable(value: unknown): value is Table {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -44,7 +44,17 @@ export interface Config {
     /** Database mode: likewise for databases. */
     readonly databasePrefix: string;
   };
-  readonly tiers: Readonly<Record<string, { readonly weight: number; readonly replicas: number }>>;
+  /** `standard` is always there. */
+  readonly tiers: Readonly<
+    Record<
+      string,
+      {
+        readonly weight: number;
+        /** Clusters that stand by for a new tenant, as far as there are that many. */
+        readonly replicas: number;
+      }
+    >
+  >;
   readonly cdc: {
     /** A block is closed at this raw size. */
     readonly blockBytes: number;
@@ -84,7 +94,13 @@ export interface Config {
     readonly leaseMs: number;
     readonly maxClients: number;
   };
-  readonly control: { readonly host: string; readonly port: number };
+  readonly control: {
+    readonly host: string;
+    /** 0: any free port. */
+    readonly port: number;
+    /** Callers of gRPC must show it; undefined: nobody is asked. */
+    readonly token: string | undefined;
+  };
   readonly telemetry: {
     readonly host: string;
     /** First port of /metrics, /livez, /readyz; services add their own offset (`ports.ts`). 0: any free port. */

@@ -67,7 +67,7 @@ export async function startPostgres(options: PostgresOptions): Promise<LocalPost
     await initData(folder, binaries, user, options.superPassword);
   }
   await clearCrashed(folder.data);
-  await writeSettings(folder, user, localSettings(options.port, options.settings));
+  await writeSettings(folder, user, localSettings(options.port, options.major, options.settings));
 
   const log = await open(folder.logFile, 'a');
   const logStart = (await stat(folder.logFile)).size;

@@ -4,7 +4,7 @@
  */
 export type PgSettings = Readonly<Record<string, string | number | boolean>>;
 
-export function localSettings(port: number, extra: PgSettings = {}): PgSettings {
+export function localSettings(port: number, major: number, extra: PgSettings = {}): PgSettings {
   return {
     listen_addresses: '127.0.0.1',
     port,
@@ -13,7 +13,9 @@ export function localSettings(port: number, extra: PgSettings = {}): PgSettings 
     shared_buffers: '128MB',
     wal_level: 'logical',
     max_wal_senders: 32,
-    max_replication_slots: 32,
+    max_replication_slots: 64,
+    // One origin for each pipeline and lane of apply and each copy; up to 17 the slots' limit is also theirs.
+    ...(major >= 18 ? { max_active_replication_origins: 64 } : {}),
     max_worker_processes: 16,
     password_encryption: 'scram-sha-256',
     log_line_prefix: '%m [%p] %q%u@%d ',

@@ -2,7 +2,15 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { cancelled, must } from '@drover/core';
 import * as grpc from '@grpc/grpc-js';
-import { definitionOf, type Input, type Output, type Received, type Sent, type StreamNames, type UnaryNames } from './definitions.ts';
+import {
+  definitionOf,
+  type Input,
+  type Output,
+  type Received,
+  type Sent,
+  type StreamNames,
+  type UnaryNames,
+} from './definitions.ts';
 import { fromStatus } from './status.ts';
 
 export interface CallOptions {
@@ -63,8 +71,10 @@ export function createClient<S extends DescService>(
     // makeClientConstructor gives each method the form that its definition says.
     calls[method.localName] =
       method.methodKind === 'server_streaming'
-        ? (request: unknown, call: CallOptions = {}) => stream(raw as RawStream, request, { call, metadata, address })
-        : (request: unknown, call: CallOptions = {}) => unary(raw as RawUnary, request, { call, metadata, address });
+        ? (request: unknown, call: CallOptions = {}) =>
+            stream(raw as RawStream, request, { call, metadata, address })
+        : (request: unknown, call: CallOptions = {}) =>
+            unary(raw as RawUnary, request, { call, metadata, address });
   }
   return calls as ServiceClient<S>;
 }
@@ -93,7 +103,11 @@ function unary(raw: RawUnary, request: unknown, { call, metadata, address }: Sen
   });
 }
 
-async function* stream(raw: RawStream, request: unknown, { call, metadata, address }: Sending): AsyncGenerator<unknown> {
+async function* stream(
+  raw: RawStream,
+  request: unknown,
+  { call, metadata, address }: Sending,
+): AsyncGenerator<unknown> {
   const { signal } = call;
   if (signal?.aborted) throw cancelled();
   const running = raw(request, metadata, grpcOptions(call));

@@ -28,7 +28,9 @@ function codec<Value extends number>() {
     words: T,
     ..._missing: Exclude<Value, 0 | T[keyof T]> extends never ? [] : [missing: Exclude<Value, 0 | T[keyof T]>]
   ): EnumCodec<keyof T & string, Value> => {
-    const byValue = new Map<number, keyof T & string>(Object.entries(words).map(([word, value]) => [value, word]));
+    const byValue = new Map<number, keyof T & string>(
+      Object.entries(words).map(([word, value]) => [value, word]),
+    );
     const byWord = new Map<string, number>(Object.entries(words));
     return {
       toProto: (word) => words[word] as unknown as Value, // T maps every word to a value of the enum

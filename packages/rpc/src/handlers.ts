@@ -5,7 +5,15 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { cancelled, DroverError, must } from '@drover/core';
 import type * as grpc from '@grpc/grpc-js';
-import { type Input, type Output, pathOf, type Received, type Sent, type StreamNames, type UnaryNames } from './definitions.ts';
+import {
+  type Input,
+  type Output,
+  pathOf,
+  type Received,
+  type Sent,
+  type StreamNames,
+  type UnaryNames,
+} from './definitions.ts';
 import { toStatus } from './status.ts';
 
 export interface CallContext {
@@ -34,6 +42,8 @@ export interface HandlerOptions {
   readonly stop: AbortSignal;
   /** The bearer token callers must show; undefined: none. */
   readonly token: string | undefined;
+  /** Asked before every call; throws to refuse it. */
+  readonly admit?: (path: string) => void;
   /** Told of every call when it has ended; `error` is undefined when it went well. */
   readonly onCall?: (path: string, seconds: number, error: unknown) => void;
 }
@@ -81,6 +91,7 @@ function unary(served: Served): grpc.handleUnaryCall<unknown, unknown> {
 
 async function answer(served: Served, call: Call, context: CallContext): Promise<unknown> {
   checkToken(served.options.token, call.metadata);
+  served.options.admit?.(served.path);
   return served.handler(call.request, context);
 }
 
@@ -106,6 +117,7 @@ async function pump(
   context: CallContext,
 ): Promise<void> {
   checkToken(served.options.token, call.metadata);
+  served.options.admit?.(served.path);
   const values = served.handler(call.request, context) as AsyncIterable<unknown>;
   for await (const value of values) {
     if (context.signal.aborted) throw cancelled();

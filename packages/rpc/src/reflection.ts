@@ -1,20 +1,29 @@
-/** Server reflection over the generated descriptors: grpcurl and its like need no .proto files. */
-import { create, type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
-import { type FileDescriptorProto, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
+/**
+ * Server reflection over the generated descriptors: grpcurl and its like need no .proto files. The descriptors are handed over as
+ * they were compiled: @grpc/proto-loader would merge the files of a package into one and lose what they import, which no client
+ * can link.
+ */
+import { type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { ReflectionService } from '@grpc/reflection';
 
-export function reflectionOf(services: readonly DescService[]): ReflectionService {
-  return new ReflectionService(loadFileDescriptorSetFromBuffer(descriptorSetOf(services)));
-}
+type PackageDefinition = ConstructorParameters<typeof ReflectionService>[0];
 
-/** A FileDescriptorSet of the services' files and all they import, imports first. */
-export function descriptorSetOf(services: readonly DescService[]): Buffer {
-  const files = new Map<string, FileDescriptorProto>();
+export function reflectionOf(services: readonly DescService[]): ReflectionService {
+  const files = new Map<string, DescFile>();
   const add = (file: DescFile) => {
     for (const dependency of file.dependencies) add(dependency);
-    files.set(file.proto.name, file.proto);
+    files.set(file.proto.name, file);
   };
   for (const service of services) add(service.file);
-  return Buffer.from(toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file: [...files.values()] })));
+  // Of each entry the service reads nothing but the files (reflection-v1.ts, constructor).
+  const definition: PackageDefinition = {};
+  for (const [name, file] of files) {
+    definition[name] = {
+      format: 'Protocol Buffer 3 EnumDescriptorProto',
+      type: {},
+      fileDescriptorProtos: [Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto))],
+    };
+  }
+  return new ReflectionService(definition);
 }

@@ -7,8 +7,13 @@ import { definitionOf } from './definitions.ts';
 import { type HandlerOptions, type Handlers, implementationOf } from './handlers.ts';
 import { reflectionOf } from './reflection.ts';
 
+// What it would say on standard error reaches callers as errors; lines of its own would break the form of the log.
+grpc.setLogVerbosity(grpc.logVerbosity.NONE);
+
 // CommonJS, and it loads its .proto from beside itself.
-const { HealthImplementation } = createRequire(import.meta.url)('grpc-health-check') as typeof import('grpc-health-check');
+const { HealthImplementation } = createRequire(import.meta.url)(
+  'grpc-health-check',
+) as typeof import('grpc-health-check');
 
 /** A service and its handlers, see {@link serve}. */
 export interface Served {
@@ -28,7 +33,8 @@ export interface ServerOptions {
   readonly services: readonly Served[];
   /** Callers must send it as `authorization: Bearer <token>`; health and reflection are open. Absent: nobody is asked. */
   readonly token?: string;
-  readonly onCall?: HandlerOptions['onCall'];
+  readonly admit?: (path: string) => void;
+  readonly onCall?: (path: string, seconds: number, error: unknown) => void;
 }
 
 export interface RpcServer extends Closeable {
@@ -44,12 +50,19 @@ const CLOSE_MS = 2000;
 export async function createServer(options: ServerOptions): Promise<RpcServer> {
   const stop = new AbortController();
   const server = new grpc.Server();
-  for (const { service, implement } of options.services) {
-    const { token, onCall } = options;
-    server.addService(definitionOf(service), implement({ stop: stop.signal, token, ...(onCall === undefined ? {} : { onCall }) }));
-  }
+  const { admit, onCall } = options;
+  const handling: HandlerOptions = {
+    stop: stop.signal,
+    token: options.token,
+    ...(admit === undefined ? {} : { admit }),
+    ...(onCall === undefined ? {} : { onCall }),
+  };
+  for (const { service, implement } of options.services)
+    server.addService(definitionOf(service), implement(handling));
   const names = ['', ...options.services.map(({ service }) => service.typeName)];
-  const health = new HealthImplementation(Object.fromEntries(names.map((name) => [name, 'SERVING' as const])));
+  const health = new HealthImplementation(
+    Object.fromEntries(names.map((name) => [name, 'SERVING' as const])),
+  );
   health.addToServer(server);
   reflectionOf(options.services.map(({ service }) => service)).addToServer(server);
   const port = await bind(server, options);

@@ -38,7 +38,8 @@ export function statusCodeOf(code: ErrorCode): grpc.status {
 /** What a caller is told. Of an error that is not ours it learns the message only; the server logs the rest. */
 export function toStatus(error: unknown): Pick<grpc.StatusObject, 'code' | 'details' | 'metadata'> {
   const metadata = new grpc.Metadata();
-  if (!(error instanceof DroverError)) return { code: status.INTERNAL, details: describeError(error), metadata };
+  if (!(error instanceof DroverError))
+    return { code: status.INTERNAL, details: describeError(error), metadata };
   metadata.set(CODE_KEY, error.code);
   // Metadata values are ASCII (gRPC over HTTP/2, Custom-Metadata).
   if (error.hint !== undefined) metadata.set(HINT_KEY, encodeURIComponent(error.hint));
@@ -47,7 +48,9 @@ export function toStatus(error: unknown): Pick<grpc.StatusObject, 'code' | 'deta
 
 /** The causes are part of what is told, the hint travels by itself. */
 function withoutHint(error: DroverError): DroverError {
-  return error.hint === undefined ? error : new DroverError(error.code, error.message, { cause: error.cause });
+  return error.hint === undefined
+    ? error
+    : new DroverError(error.code, error.message, { cause: error.cause });
 }
 
 /** The DroverError that a call to `address` failed with. */
@@ -66,7 +69,9 @@ export function fromStatus(error: unknown, address: string): DroverError {
         cause: error,
       });
     case status.DEADLINE_EXCEEDED:
-      return new DroverError('rpc.unavailable', `the control plane at ${address} did not answer in time`, { cause: error });
+      return new DroverError('rpc.unavailable', `the control plane at ${address} did not answer in time`, {
+        cause: error,
+      });
     case status.CANCELLED:
       return new DroverError('internal.cancelled', 'cancelled', { cause: error });
     case status.UNIMPLEMENTED:
@@ -75,9 +80,13 @@ export function fromStatus(error: unknown, address: string): DroverError {
         cause: error,
       });
     default:
-      return new DroverError('internal.assertion', `the control plane at ${address} failed: ${failure?.details ?? describeError(error)}`, {
-        cause: error,
-      });
+      return new DroverError(
+        'internal.assertion',
+        `the control plane at ${address} failed: ${failure?.details ?? describeError(error)}`,
+        {
+          cause: error,
+        },
+      );
   }
 }
 

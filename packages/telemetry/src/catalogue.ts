@@ -2,8 +2,9 @@
  * The metrics of a service, declared in one place: name, help and labels. Names are checked when they are declared, labels when
  * the code is compiled; the reference page is made from the same declaration.
  */
-import type { Counter, Gauge, Histogram, Metrics } from './metrics.ts';
+
 import { checkMetricName, type MetricKind } from './metric-names.ts';
+import type { Counter, Gauge, Histogram, Metrics } from './metrics.ts';
 
 export interface MetricSpec<K extends MetricKind = MetricKind, L extends string = string> {
   readonly kind: K;
@@ -14,11 +15,19 @@ export interface MetricSpec<K extends MetricKind = MetricKind, L extends string 
   readonly buckets?: readonly number[];
 }
 
-export function counter<const L extends string = never>(name: string, help: string, labels: readonly L[] = []): MetricSpec<'counter', L> {
+export function counter<const L extends string = never>(
+  name: string,
+  help: string,
+  labels: readonly L[] = [],
+): MetricSpec<'counter', L> {
   return { kind: 'counter', name, help, labels };
 }
 
-export function gauge<const L extends string = never>(name: string, help: string, labels: readonly L[] = []): MetricSpec<'gauge', L> {
+export function gauge<const L extends string = never>(
+  name: string,
+  help: string,
+  labels: readonly L[] = [],
+): MetricSpec<'gauge', L> {
   return { kind: 'gauge', name, help, labels };
 }
 
@@ -33,11 +42,12 @@ export function histogram<const L extends string = never>(
 }
 
 type LabelsOf<S> = S extends MetricSpec<MetricKind, infer L> ? Readonly<Record<L, string | number>> : never;
-type InstrumentOf<S> = S extends MetricSpec<'counter'>
-  ? Counter<LabelsOf<S>>
-  : S extends MetricSpec<'gauge'>
-    ? Gauge<LabelsOf<S>>
-    : Histogram<LabelsOf<S>>;
+type InstrumentOf<S> =
+  S extends MetricSpec<'counter'>
+    ? Counter<LabelsOf<S>>
+    : S extends MetricSpec<'gauge'>
+      ? Gauge<LabelsOf<S>>
+      : Histogram<LabelsOf<S>>;
 
 export interface MetricCatalogue<C extends Readonly<Record<string, MetricSpec>>> {
   readonly specs: C;
@@ -46,7 +56,9 @@ export interface MetricCatalogue<C extends Readonly<Record<string, MetricSpec>>>
 }
 
 /** @throws DroverError `internal.assertion` for a name against the rules. */
-export function defineMetrics<const C extends Readonly<Record<string, MetricSpec>>>(specs: C): MetricCatalogue<C> {
+export function defineMetrics<const C extends Readonly<Record<string, MetricSpec>>>(
+  specs: C,
+): MetricCatalogue<C> {
   for (const { kind, name } of Object.values(specs)) checkMetricName(kind, name);
   return {
     specs,
@@ -71,7 +83,8 @@ function instrument(metrics: Metrics, spec: MetricSpec): Counter | Gauge | Histo
 /** Rows of a reference page. */
 export function renderMetrics(specs: Readonly<Record<string, MetricSpec>>): string {
   const rows = Object.values(specs).map(
-    ({ kind, name, help, labels }) => `| \`${name}\` | ${kind} | ${labels.map((l) => `\`${l}\``).join(', ')} | ${help} |`,
+    ({ kind, name, help, labels }) =>
+      `| \`${name}\` | ${kind} | ${labels.map((l) => `\`${l}\``).join(', ')} | ${help} |`,
   );
   return ['| metric | kind | labels | meaning |', '|---|---|---|---|', ...rows].join('\n');
 }

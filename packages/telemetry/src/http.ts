@@ -1,5 +1,11 @@
 /** The small HTTP server of a service: `/metrics`, `/livez`, `/readyz`. Answers while the service starts and stops. */
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { DroverError, describeError } from '@drover/core';
 
@@ -38,24 +44,30 @@ export async function serveSignals(options: SignalsOptions): Promise<SignalsServ
 }
 
 function answer(options: SignalsOptions, request: IncomingMessage, response: ServerResponse): void {
-  const plain = (status: number, text: string) => {
-    response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' });
-    response.end(`${text}\n`);
-  };
-  if (request.method !== 'GET' && request.method !== 'HEAD') return plain(405, 'only GET');
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    plain(response, 405, 'only GET');
+    return;
+  }
   switch (request.url?.split('?')[0]) {
     case '/metrics':
       options.metrics(request, response);
-      return;
+      break;
     case '/livez':
-      return plain(200, 'ok');
+      plain(response, 200, 'ok');
+      break;
     case '/readyz': {
       const why = whyNotReady(options.ready);
-      return plain(why === null ? 200 : 503, why ?? 'ok');
+      plain(response, why === null ? 200 : 503, why ?? 'ok');
+      break;
     }
     default:
-      return plain(404, 'try /metrics, /livez or /readyz');
+      plain(response, 404, 'try /metrics, /livez or /readyz');
   }
+}
+
+function plain(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' });
+  response.end(`${text}\n`);
 }
 
 function whyNotReady(ready: () => string | null): string | null {

@@ -15,14 +15,23 @@ describe('the log', () => {
     child.debug('not shown');
     child.info('block applied', { lsn: 12n });
     expect(lines).toHaveLength(1);
-    expect(lines[0]).toMatchObject({ level: 'info', service: 's', message: 'block applied', tenant: 'acme', lsn: '12' });
+    expect(lines[0]).toMatchObject({
+      level: 'info',
+      service: 's',
+      message: 'block applied',
+      tenant: 'acme',
+      lsn: '12',
+    });
     expect(new Date(String(lines[0]?.['at'])).getTime()).toBeGreaterThan(0);
   });
 
   it('tells an error with its code, its causes and its facts', () => {
     const { log, lines } = logger();
     const cause = new Error('connect ECONNREFUSED');
-    log.warn('gone', { error: new DroverError('pg.unreachable', 'cannot connect', { cause, facts: { port: 5 } }), plain: new Error('x') });
+    log.warn('gone', {
+      error: new DroverError('pg.unreachable', 'cannot connect', { cause, facts: { port: 5 } }),
+      plain: new Error('x'),
+    });
     expect(lines[0]).toMatchObject({
       error: { code: 'pg.unreachable', message: 'cannot connect (connect ECONNREFUSED)', facts: { port: 5 } },
       plain: { name: 'Error', message: 'x' },
@@ -32,7 +41,7 @@ describe('the log', () => {
   it('does not let fields displace what every line has, nor bytes fill it', () => {
     const { log, lines } = logger();
     log.info('true', { message: 'false', level: 'debug', service: 'x', block: Buffer.alloc(1000) });
-    expect(lines[0]).toMatchObject({ message: 'true', level: 'info', service: 's', block: expect.stringMatching(/<1000 bytes>|\[/) });
+    expect(lines[0]).toMatchObject({ message: 'true', level: 'info', service: 's', block: '<1000 bytes>' });
   });
 
   it('never throws', () => {

@@ -61,11 +61,16 @@ function line(entry: Fields, head: Fields): string {
   }
 }
 
-function plain(_key: string, value: unknown): unknown {
+function plain(this: Fields, key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString();
-  if (value instanceof Uint8Array) return `<${value.length} bytes>`;
+  const raw = this[key]; // before toJSON: that of Buffer lists every byte
+  if (raw instanceof Uint8Array) return `<${raw.length} bytes>`;
   if (value instanceof DroverError) {
-    return { code: value.code, message: describeError(value), ...(Object.keys(value.facts).length > 0 ? { facts: value.facts } : {}) };
+    return {
+      code: value.code,
+      message: describeError(value),
+      ...(Object.keys(value.facts).length > 0 ? { facts: value.facts } : {}),
+    };
   }
   if (value instanceof Error) return { name: value.name, message: describeError(value), stack: value.stack };
   return value;

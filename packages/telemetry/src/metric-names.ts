@@ -16,12 +16,14 @@ const RULE: Readonly<Record<MetricKind, string>> = {
 };
 
 /** Units that Prometheus names in another way, and endings it adds by itself. */
-const REFUSED = /_(ms|millis|milliseconds|us|micros|ns|sec|secs|minutes|hours|kb|kib|mb|mib|gb|percent|count|sum|bucket)(_total)?$/;
+const REFUSED =
+  /_(ms|millis|milliseconds|us|micros|ns|sec|secs|minutes|hours|kb|kib|mb|mib|gb|percent|count|sum|bucket)(_total)?$/;
 
 /** What is wrong with the name; null: nothing. */
 export function metricNameFault(kind: MetricKind, name: string): string | null {
   if (!/^drover(_[a-z0-9]+)+$/.test(name)) return 'a name is drover_ and lower-case words joined by _';
-  if (REFUSED.test(name)) return 'units are _seconds and _bytes, shares are ratios; _count, _sum and _bucket are Prometheus\'s own';
+  if (REFUSED.test(name))
+    return "units are _seconds and _bytes, shares are ratios; _count, _sum and _bucket are Prometheus's own";
   return ENDINGS[kind].test(name) ? null : RULE[kind];
 }
 

@@ -40,7 +40,10 @@ export function metricsOf(meter: Meter): Metrics {
     histogram: (name, help, buckets) => {
       checkMetricName('histogram', name);
       const boundaries = [...(buckets ?? (name.endsWith('_bytes') ? BYTES : SECONDS))];
-      const histogram = meter.createHistogram(name, { description: help, advice: { explicitBucketBoundaries: boundaries } });
+      const histogram = meter.createHistogram(name, {
+        description: help,
+        advice: { explicitBucketBoundaries: boundaries },
+      });
       return { record: (value, labels) => histogram.record(value, labels) };
     },
   };

@@ -67,8 +67,14 @@ describe('a service’s HTTP endpoint', () => {
 
   it('names the option when it cannot listen', async () => {
     const port = Number(new URL((await start()).url).port);
-    await expect(start({ port })).rejects.toMatchObject({ code: 'local.port_in_use', hint: /\[telemetry\] port/ });
-    await expect(start({ host: '192.0.2.1' })).rejects.toMatchObject({ code: 'config.invalid', hint: /\[telemetry\] host/ });
+    await expect(start({ port })).rejects.toMatchObject({
+      code: 'local.port_in_use',
+      hint: /\[telemetry\] port/,
+    });
+    await expect(start({ host: '192.0.2.1' })).rejects.toMatchObject({
+      code: 'config.invalid',
+      hint: /\[telemetry\] host/,
+    });
   });
 });
 

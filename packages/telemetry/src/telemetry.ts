@@ -45,8 +45,15 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
     level: options.logLevel,
     ...(options.logSink === undefined ? {} : { sink: options.logSink }),
   });
-  const resource = resourceFromAttributes({ 'service.name': `drover-${options.service}`, 'service.instance.id': name });
-  const exporter = new PrometheusExporter({ preventServerStart: true, withoutScopeInfo: true, withoutTargetInfo: true });
+  const resource = resourceFromAttributes({
+    'service.name': `drover-${options.service}`,
+    'service.instance.id': name,
+  });
+  const exporter = new PrometheusExporter({
+    preventServerStart: true,
+    withoutScopeInfo: true,
+    withoutTargetInfo: true,
+  });
   const server = await serveSignals({
     name,
     host: options.host,
@@ -58,7 +65,12 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
   const tracers = new TracerProvider(
     options.otlpUrl === undefined
       ? { resource, sampler: new AlwaysOffSampler() }
-      : { resource, spanProcessors: [new BatchSpanProcessor({ exporter: new OTLPTraceExporter({ url: tracesUrl(options.otlpUrl) }) })] },
+      : {
+          resource,
+          spanProcessors: [
+            new BatchSpanProcessor({ exporter: new OTLPTraceExporter({ url: tracesUrl(options.otlpUrl) }) }),
+          ],
+        },
   );
   return {
     log,

@@ -2,7 +2,14 @@
  * Traces from commit to apply: the W3C trace context travels in the message's `traceparent` header
  * (https://www.w3.org/TR/trace-context/, 3.2).
  */
-import { type Context, isSpanContextValid, ROOT_CONTEXT, type Span, type SpanContext, trace } from '@opentelemetry/api';
+import {
+  type Context,
+  isSpanContextValid,
+  ROOT_CONTEXT,
+  type Span,
+  type SpanContext,
+  trace,
+} from '@opentelemetry/api';
 
 /** `00-<trace id>-<span id>-<flags>`; undefined when the span is recorded nowhere. */
 export function traceparentOf(span: Span): string | undefined {

@@ -98,7 +98,8 @@ describe('poison (I7, I8)', () => {
     expect(entry).toMatchObject({ tenant: 'b', source: 'east', kind: 'poison', status: 'open' });
     expect(entry?.['reason']).toMatch(/apply.conflict.*small/);
     expect(entry?.['detail']).toMatchObject({ sqlstate: '23514', total: 2, truncated: false });
-    expect((entry?.['detail'] as { changes: unknown[] }).changes[1]).toEqual({
+    const { changes } = entry!['detail'] as { changes: unknown[] };
+    expect(changes[1]).toEqual({
       table: 'public.item',
       op: 'insert',
       new: { tenant: 'b', id: 9002, v: 777, note: null },

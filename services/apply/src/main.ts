@@ -5,10 +5,10 @@
 import { connectBus, holdLease, serveRpc } from '@drover/bus';
 import { metricsPort, type RunOptions, roleConnection } from '@drover/config';
 import { Closer, DroverError, describeError, must, sleep } from '@drover/core';
-import { startTelemetry } from '@drover/telemetry';
+import { type Logger, startTelemetry } from '@drover/telemetry';
 import { Period } from './pipeline/period.ts';
 import { observeTarget } from './signals/health.ts';
-import { applyMetrics } from './signals/metrics.ts';
+import { type ApplyMetrics, applyMetrics } from './signals/metrics.ts';
 import { applyTraces } from './signals/traces.ts';
 
 const LEASE_MS = 5000;
@@ -81,7 +81,7 @@ export async function run(options: ApplyOptions): Promise<void> {
       if (!ready) options.onReady?.({ metricsUrl: telemetry.url, cluster });
       ready = true;
       const either = AbortSignal.any([signal, stop.signal]);
-      await Promise.all([period.run(either), publishLag(period, metrics.lag, either, log.debug)]);
+      await Promise.all([period.run(either), publishLag(period, metrics, either, log)]);
       period = undefined;
       await lease.release();
     }
@@ -94,15 +94,15 @@ export async function run(options: ApplyOptions): Promise<void> {
 /** Keeps the lag gauges fresh; a target that is down leaves them as they are. */
 async function publishLag(
   period: Period,
-  set: (tenants: Awaited<ReturnType<Period['lag']>>) => void,
+  metrics: ApplyMetrics,
   signal: AbortSignal,
-  debug: (message: string, fields: Record<string, unknown>) => void,
+  log: Logger,
 ): Promise<void> {
   while (await sleep(LAG_EVERY_MS, signal)) {
     try {
-      set(await period.lag());
+      metrics.lag(await period.lag());
     } catch (error) {
-      if (!signal.aborted) debug('lag is not known', { error: describeError(error) });
+      if (!signal.aborted) log.debug('lag is not known', { error: describeError(error) });
     }
   }
 }

@@ -2,30 +2,14 @@
  * For the tests of this service: a source and a target database, a bus, and a small stand-in for the capture service that reads the
  * source's real pgoutput and publishes real blocks.
  */
-import { BlockWriter, type Relation } from '@drover/block';
-import {
-  type Bus,
-  connectBus,
-  ensureStream,
-  HEARTBEAT_TOKEN,
-  openPublisher,
-  type Publisher,
-} from '@drover/bus';
+import { type Bus, connectBus, ensureStream, openPublisher, type Publisher } from '@drover/bus';
 import { type Config, parseConfig } from '@drover/config';
-import {
-  clusterId,
-  type Epoch,
-  LSN_ZERO,
-  type Lsn,
-  partitionOf,
-  tenantId,
-  tenantToken,
-  until,
-} from '@drover/core';
+import { clusterId, until } from '@drover/core';
 import type { PgMajor } from '@drover/local';
-import { PUBLICATION, parsePgoutput, setupCluster, slotName } from '@drover/pg';
+import { setupCluster, slotName } from '@drover/pg';
 import {
   compareTables,
+  ownPostgres,
   TEST_SECRET,
   type TestNats,
   type TestPostgres,
@@ -34,7 +18,7 @@ import {
   testPostgres,
 } from '@drover/testkit';
 import type pg from 'pg';
-import { mergeTuples } from './changes/tuple.ts';
+import { Capture, type CaptureOptions } from './capture.testing.ts';
 import { type ApplyOptions, run } from './main.ts';
 
 /** Set DROVER_TEST_PG to run these tests on another major version. */
@@ -49,20 +33,11 @@ export interface Running {
   readonly ended: Promise<void>;
 }
 
-export interface CaptureOptions {
-  /** Raw bytes after which a transaction is cut into parts. */
-  readonly partBytes?: number;
-  /** Every transaction in a block of its own. */
-  readonly single?: boolean;
-  readonly epoch?: number;
-  /** Whose a TRUNCATE is: the real capture service publishes it only where a table is one tenant's. */
-  readonly truncateTenant?: string;
-}
-
 export interface World {
   readonly source: pg.Client;
   readonly target: pg.Client;
   readonly bus: Bus;
+  readonly nats: TestNats;
   readonly partitions: number;
   /** Publishes what was committed at the source since the last call. */
   capture(options?: CaptureOptions): Promise<void>;
@@ -74,25 +49,28 @@ export interface World {
   settled(): Promise<void>;
   same(tables: readonly string[], where?: string): Promise<void>;
   waitFor(what: string, probe: () => Promise<boolean>): Promise<void>;
+  /** SIGKILL of the target's postmaster, which is its own (`ownTarget`); back after `downMs`. */
+  crashTarget(downMs: number): Promise<void>;
   close(): Promise<void>;
 }
 
 export async function makeWorld(
   sql: string,
-  options: { partitions?: number; targetSql?: string } = {},
+  options: { partitions?: number; ownTarget?: boolean } = {},
 ): Promise<World> {
   const server = await testPostgres({ major: MAJOR });
+  const targetServer = options.ownTarget === true ? await ownPostgres({ major: MAJOR }) : server;
   const nats = await testNats();
   const partitions = options.partitions ?? 2;
-  const [east, west] = [await server.createDatabase('east'), await server.createDatabase('west')];
+  const [east, west] = [await server.createDatabase('east'), await targetServer.createDatabase('west')];
   const source = await server.connect(east);
-  const target = await server.connect(west);
+  let target = await targetServer.connect(west);
   await source.query(sql);
-  await target.query(options.targetSql ?? sql);
+  await target.query(sql);
   await setup(server, EAST, east);
-  await setup(server, WEST, west);
+  await setup(targetServer, WEST, west);
   const bus = await connectBus({ url: nats.url, name: 'test' });
-  const config = configOf(server, nats, { east, west, partitions });
+  const config = configOf({ east: server, west: targetServer }, nats, { east, west, partitions });
   const publishers: Publisher[] = [];
   for (let partition = 0; partition < partitions; partition++) {
     await ensureStream(bus, {
@@ -108,21 +86,21 @@ export async function makeWorld(
   const runs: Running[] = [];
   const world: World = {
     source,
-    target,
+    get target() {
+      return target;
+    },
     bus,
+    nats,
     partitions,
     capture: (o = {}) => reader.run(o),
     async start(more = {}) {
       const stop = new AbortController();
       const ready = Promise.withResolvers<void>();
-      const ended = run({
-        config,
-        cluster: WEST,
-        signal: stop.signal,
-        metricsPort: 0,
-        onReady: () => ready.resolve(),
-        ...more,
-      });
+      const onReady = (info: Readonly<Record<string, unknown>>): void => {
+        more.onReady?.(info);
+        ready.resolve();
+      };
+      const ended = run({ config, cluster: WEST, signal: stop.signal, metricsPort: 0, ...more, onReady });
       ended.catch(ready.reject);
       await ready.promise;
       const running = {
@@ -179,6 +157,14 @@ export async function makeWorld(
         timeoutMs: 20_000,
         onTimeout: () => new Error(`not within 20 s: ${what}`),
       }).then(() => undefined),
+    async crashTarget(downMs) {
+      targetServer.server.kill9();
+      await targetServer.server.exited;
+      await target.end().catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, downMs));
+      await targetServer.restart();
+      target = await targetServer.connect(west);
+    },
     async close() {
       for (const running of runs) await running.stop().catch(() => undefined);
       for (const publisher of publishers) await publisher.close();
@@ -190,7 +176,9 @@ export async function makeWorld(
         'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = ANY ($1)',
         [[east, west]],
       );
-      for (const name of [east, west]) await root.query(`DROP DATABASE "${name}" WITH (FORCE)`);
+      if (targetServer !== server) await targetServer.stop();
+      for (const name of targetServer === server ? [east, west] : [east])
+        await root.query(`DROP DATABASE "${name}" WITH (FORCE)`);
       await root.end();
       await nats.stop();
     },
@@ -224,15 +212,15 @@ function setup(server: TestPostgres, cluster: typeof EAST, database: string): Pr
 }
 
 function configOf(
-  server: TestPostgres,
+  servers: { east: TestPostgres; west: TestPostgres },
   nats: TestNats,
   names: { east: string; west: string; partitions: number },
 ): Config {
-  const cluster = (name: string, database: string): string => `
+  const cluster = (name: 'east' | 'west', database: string): string => `
 [[clusters]]
 name = "${name}"
 host = "127.0.0.1"
-port = ${server.port}
+port = ${servers[name].port}
 databases = ["${database}"]
 sslmode = "disable"
 setup_user = "postgres"
@@ -251,162 +239,4 @@ setup_password = "x"
     security: { secret: TEST_SECRET },
     telemetry: { ...config.telemetry, port: 0, logLevel: level },
   };
-}
-
-type Row = { lsn: Lsn; add: (writer: BlockWriter, relation: (oid: number) => number) => void; size: number };
-
-/** Reads the slot through SQL and publishes one group per partition. */
-class Capture {
-  readonly #source: pg.Client;
-  readonly #slot: string;
-  /** A tenant's database has one name on all clusters; here both live on one server, so blocks carry the target's. */
-  readonly #database: string;
-  readonly #publishers: readonly Publisher[];
-  readonly #relations = new Map<number, Relation>();
-
-  constructor(source: pg.Client, to: { slot: string; database: string; publishers: readonly Publisher[] }) {
-    this.#source = source;
-    this.#slot = to.slot;
-    this.#database = to.database;
-    this.#publishers = to.publishers;
-  }
-
-  async run(options: CaptureOptions): Promise<void> {
-    const { rows } = await this.#source.query<{ data: Buffer }>(
-      `SELECT data FROM pg_logical_slot_get_binary_changes($1, NULL, NULL, 'proto_version', '1', 'publication_names', $2,
-        'messages', 'true', 'origin', 'none', 'binary', 'true')`,
-      [this.#slot, PUBLICATION],
-    );
-    type Tx = { lsn: Lsn; time: bigint; changes: Row[] };
-    const byTenant = new Map<string, Tx[]>();
-    let lsn: Lsn = LSN_ZERO;
-    let time = 0n;
-    const push = (tenant: string, add: Row['add'], size: number): void => {
-      const list = byTenant.get(tenant) ?? [];
-      byTenant.set(tenant, list);
-      if (list.at(-1)?.lsn !== lsn) list.push({ lsn, time, changes: [] });
-      list.at(-1)!.changes.push({ lsn, add, size });
-    };
-    for (const { data } of rows) {
-      parsePgoutput(data, 0, data.length, {
-        begin: (l, t) => {
-          lsn = l;
-          time = t;
-        },
-        commit: () => undefined,
-        relation: (oid, relation) => void this.#relations.set(oid, relation),
-        type: () => undefined,
-        origin: () => undefined,
-        insert: (oid, start, end, bytes) =>
-          push(this.#tenant(oid, bytes, start), (w, r) => w.insert(r(oid), bytes, start, end), end - start),
-        update: (oid, kind, os, oe, ns, ne, bytes) => {
-          const now = this.#tenant(oid, bytes, ns);
-          const was = kind === null ? now : this.#tenant(oid, bytes, os);
-          if (was === now)
-            push(now, (w, r) => w.update(r(oid), kind, bytes, os, oe, ns, ne), oe - os + ne - ns);
-          else {
-            push(was, (w, r) => w.delete(r(oid), kind!, bytes, os, oe), oe - os);
-            // As the capture service does: what the new row leaves unchanged stands in the old one.
-            const row = mergeTuples({ bytes, start: ns, end: ne }, { bytes, start: os, end: oe });
-            push(now, (w, r) => w.insert(r(oid), row.bytes, row.start, row.end), row.end);
-          }
-        },
-        delete: (oid, kind, start, end, bytes) =>
-          push(
-            this.#tenant(oid, bytes, start),
-            (w, r) => w.delete(r(oid), kind, bytes, start, end),
-            end - start,
-          ),
-        truncate: (oids, flags) => {
-          const tenant = options.truncateTenant;
-          if (tenant !== undefined) push(tenant, (w, r) => w.truncate(oids.map(r), flags), 10);
-        },
-        message: (_t, l, prefix, start, end, bytes) => {
-          const content = bytes.subarray(start, end);
-          const { tenant } = JSON.parse(content.toString()) as { tenant?: string };
-          push(
-            tenant === undefined || tenant === '*' ? HEARTBEAT_TOKEN : tenant,
-            (w) => w.message(l, prefix, content),
-            50,
-          );
-        },
-      });
-    }
-    for (const [tenant, list] of byTenant) await this.#publish(tenant, list, options);
-  }
-
-  #tenant(oid: number, bytes: Buffer, start: number): string {
-    const relation = this.#relations.get(oid)!;
-    const index = relation.columns.findIndex((c) => c.name === 'tenant');
-    let at = start + 2;
-    for (let i = 0; ; i++) {
-      const kind = String.fromCharCode(bytes[at]!);
-      const length = kind === 'n' || kind === 'u' ? 0 : bytes.readInt32BE(at + 1);
-      if (i === index) return bytes.toString('utf8', at + 5, at + 5 + length);
-      at += kind === 'n' || kind === 'u' ? 1 : 5 + length;
-    }
-  }
-
-  async #publish(
-    tenant: string,
-    list: { lsn: Lsn; time: bigint; changes: Row[] }[],
-    options: CaptureOptions,
-  ): Promise<void> {
-    const heartbeat = tenant === HEARTBEAT_TOKEN;
-    const token = heartbeat ? tenant : tenantToken(tenantId(tenant));
-    const partitions = heartbeat
-      ? this.#publishers.map((_, i) => i)
-      : [partitionOf(tenantId(tenant), this.#publishers.length)];
-    for (const partition of partitions) {
-      let writer = new BlockWriter();
-      let first: Lsn | undefined;
-      let last: Lsn = LSN_ZERO;
-      let at = 0n;
-      const flush = async (part: number, complete: boolean): Promise<void> => {
-        if (first === undefined) return;
-        const block = writer.finish({
-          source: EAST,
-          database: this.#database,
-          tenant: token as never,
-          epoch: (options.epoch ?? 1) as Epoch,
-          systemId: '42',
-          generation: 1,
-          firstLsn: first,
-          lastLsn: last,
-          part,
-          complete,
-          commitTimeUs: at,
-        });
-        const id = `42.1.${token}.${first.toString(16)}.${part}.${partition}`;
-        await this.#publishers[partition]!.publishGroup(
-          [{ token, block, id, lastLsn: last, part, complete }],
-          LSN_ZERO,
-        );
-        writer = new BlockWriter();
-        first = undefined;
-      };
-      for (const tx of list) {
-        let part = 0;
-        const begin = (): void => {
-          first ??= tx.lsn;
-          last = tx.lsn;
-          at = tx.time;
-          writer.begin(tx.lsn, tx.time, 1);
-        };
-        const size = tx.changes.reduce((sum, c) => sum + c.size, 0);
-        const big = options.partBytes !== undefined && size > options.partBytes;
-        if (big || options.single === true) await flush(0, true);
-        begin();
-        for (const [i, change] of tx.changes.entries()) {
-          change.add(writer, (oid) => writer.relation(this.#relations.get(oid)!));
-          if (big && writer.size > options.partBytes! && i < tx.changes.length - 1) {
-            await flush(part++, false);
-            begin();
-          }
-        }
-        if (big) await flush(part, true);
-      }
-      await flush(0, true);
-    }
-  }
 }

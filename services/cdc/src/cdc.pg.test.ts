@@ -15,7 +15,7 @@ import {
   tenantOnce,
   type World,
   type WorldOptions,
-} from './testing/source-world.ts';
+} from './world.testing.ts';
 
 let world: World;
 let running: Running[] = [];
@@ -38,7 +38,7 @@ async function ready(extra: Parameters<typeof start>[1] = {}): Promise<Running &
 }
 
 afterEach(async () => {
-  console.log('stopping', running.length); for (const one of running) { await one.stop(); console.log('stopped'); }
+  await Promise.all(running.map((one) => one.stop()));
   running = [];
   await world.close();
 });
@@ -208,7 +208,7 @@ describe('two databases of one cluster', () => {
           await one.query(`INSERT INTO items VALUES ($1, 'acme', 'x')`, [n]);
         }
       }
-      console.log('round', round); let left = round + 2;
+      let left = round + 2;
       const killed = begin({
         failpoint: () => {
           if (--left <= 0) throw new Error('killed');
@@ -216,7 +216,7 @@ describe('two databases of one cluster', () => {
       });
       expect(String(await killed.ended)).toContain('killed');
     }
-    console.log('final'); await ready(); console.log('ready');
+    await ready();
     for (const tenant of ['_shared', 'acme']) {
       const blocks = await tenantOnce(world, tenant, (all) => changesOf(all).length >= n);
       expect(changesOf(blocks)).toHaveLength(n);
@@ -344,6 +344,22 @@ describe('trouble', () => {
     expect((await fetch(`${one.url}/livez`)).status).toBe(200);
   });
 
+  it('a stream that lost everything is not filled again in silence: bus.recreated', async () => {
+    const { client, bus } = await setUp();
+    const one = await ready();
+    await client.query(`INSERT INTO items VALUES (1, 'acme', 'a')`);
+    await tenantOnce(world, 'acme', (b) => b.length === 1);
+    await eventually('confirmed', async () => (await confirmedLag()) < 1000);
+    await one.stop();
+    await bus.jsm.streams.delete(streamName(EAST, 1));
+    const another = begin();
+    await eventually('told', async () => {
+      const status = await callRpc(bus, 'cdc.east.status', {}, { timeoutMs: 2000 }).catch(() => ({}));
+      return JSON.stringify(status).includes('bus.recreated');
+    });
+    await another.stop();
+  });
+
   it('a database that was not set up is refused by name', async () => {
     const { client } = await setUp();
     await client.query('DROP PUBLICATION drover');
@@ -368,6 +384,17 @@ describe('trouble', () => {
     checkOrder(blocks);
     expect(changesOf(blocks)).toHaveLength(5);
     await eventually('ready again', async () => (await fetch(`${one.url}/readyz`)).status === 200);
+  });
+
+  it('stops promptly at any moment of its start', async () => {
+    await setUp();
+    for (let i = 0; i < 25; i++) {
+      const one = begin();
+      await sleep(i * 4);
+      const outcome = await Promise.race([one.stop().then(() => 'stopped'), sleep(5000)]);
+      expect(outcome, `after ${i * 4} ms`).toBe('stopped');
+      expect(await one.ended).toBeUndefined();
+    }
   });
 
   it('heartbeats reach every partition', async () => {

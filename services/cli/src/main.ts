@@ -250,3 +250,5 @@ verb(
 );
 
 await program.parseAsync();
+// As a child of `drover up` the channel to it must not keep a process alive that has nothing left to do.
+if (process.connected) process.disconnect();

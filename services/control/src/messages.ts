@@ -1,53 +1,101 @@
-/** Between domain types and protobuf messages; enums are mapped exhaustively at this edge. */
-import type { Isolation, Placement, Replica } from '@drover/catalog';
-import { DroverError } from '@drover/core';
-import type { LedgerRow } from '@drover/pg';
+/** From domain types to the messages of the contract. Pure. */
+import type { Placement, Tenant } from '@drover/catalog';
 import { formatLsn } from '@drover/core';
-import { Isolation as IsolationPb, ReplicaState as ReplicaStatePb } from '@drover/rpc';
+import type { LedgerRow } from '@drover/pg';
+import {
+  type ClusterVerdict,
+  clusterState,
+  feed,
+  isolation,
+  type LedgerEntry,
+  ledgerStatus,
+  moveKind,
+  moveOutcome,
+  moveStep,
+  replicaState,
+  type Sent,
+  type Tenant as TenantMessage,
+  type TenantLag,
+  timestampFromDate,
+} from '@drover/rpc';
+import type { TenantFeed, Verdict } from './peers.ts';
 
-const ISOLATION: Readonly<Record<Isolation, IsolationPb>> = {
-  column: IsolationPb.COLUMN,
-  schema: IsolationPb.SCHEMA,
-  database: IsolationPb.DATABASE,
-};
-const REPLICA_STATE: Readonly<Record<Replica['state'], ReplicaStatePb>> = {
-  copying: ReplicaStatePb.COPYING,
-  live: ReplicaStatePb.LIVE,
-  returning: ReplicaStatePb.RETURNING,
-};
+/** What a message is made of: its fields, without what the wire adds. */
+type Fields<M extends { $typeName: string }> = Omit<M, '$typeName' | '$unknown'>;
+type Time = ReturnType<typeof timestampFromDate>;
 
-/** Not given means column. @throws DroverError `rpc.invalid` */
-export function isolationOf(value: IsolationPb): Isolation {
-  if (value === IsolationPb.UNSPECIFIED) return 'column';
-  for (const [name, number] of Object.entries(ISOLATION)) if (number === value) return name as Isolation;
-  throw new DroverError('rpc.invalid', `isolation ${value} is not known`);
-}
-
-export function tenantMessage(placement: Placement, isolation: Isolation = 'column') {
+export function tenantMessage(placement: Placement, entry: Tenant | null): TenantFields {
   const { move, lastMove } = placement;
   return {
     tenant: placement.tenant,
-    isolation: ISOLATION[isolation],
+    isolation: isolation.fromText(entry?.isolation),
     tier: placement.tier,
     epoch: BigInt(placement.epoch),
     primary: placement.primary,
     database: placement.database,
     replicas: Object.entries(placement.replicas).map(([cluster, replica]) => ({
       cluster,
-      state: REPLICA_STATE[replica.state],
-      since: replica.since,
+      state: replicaState.toProto(replica.state),
+      ...time('since', replica.since),
     })),
-    moving: placement.state === 'moving',
-    moveStep: move?.step ?? '',
-    moveTo: move?.to ?? '',
-    lastError: lastMove?.outcome === 'aborted' ? (lastMove.error ?? 'called off') : '',
-    lastHoldMs: BigInt(lastMove?.holdMs ?? 0),
+    ...(move === undefined
+      ? {}
+      : {
+          move: {
+            id: move.id,
+            kind: moveKind.toProto(move.kind),
+            from: move.from,
+            to: move.to,
+            step: moveStep.toProto(move.step),
+            reason: move.reason,
+            ...time('startedAt', move.startedAt),
+          },
+        }),
+    ...(lastMove === undefined
+      ? {}
+      : {
+          lastMove: {
+            id: lastMove.id,
+            kind: moveKind.toProto(lastMove.kind),
+            from: lastMove.from,
+            to: lastMove.to,
+            outcome: moveOutcome.toProto(lastMove.outcome),
+            error: lastMove.error ?? '',
+            holdMs: BigInt(lastMove.holdMs ?? 0),
+            ...time('endedAt', lastMove.endedAt),
+          },
+        }),
+    users: Object.keys(entry?.users ?? {}),
+    ...time('createdAt', entry?.createdAt),
   };
 }
 
-export function ledgerMessage(cluster: string, row: LedgerRow) {
+export function verdictMessage(verdict: Verdict): Fields<ClusterVerdict> {
+  return {
+    cluster: verdict.cluster,
+    state: clusterState.fromText(verdict.state),
+    score: verdict.score,
+    failing: [...verdict.failing],
+    observers: [...verdict.observers],
+  };
+}
+
+export function lagMessage(target: string, lag: TenantFeed): Fields<TenantLag> {
+  return {
+    tenant: lag.tenant,
+    source: lag.source,
+    target,
+    feed: feed.fromText(lag.feed),
+    commitLsn: lag.commitLsn,
+    reason: lag.reason,
+    ...(lag.lagSeconds === null ? {} : { lagSeconds: lag.lagSeconds }),
+  };
+}
+
+export function ledgerMessage(cluster: string, database: string, row: LedgerRow): Fields<LedgerEntry> {
   return {
     cluster,
+    database,
     id: BigInt(row.id),
     tenant: row.tenant,
     source: row.source,
@@ -56,7 +104,15 @@ export function ledgerMessage(cluster: string, row: LedgerRow) {
     kind: row.kind,
     reason: row.reason,
     detail: JSON.stringify(row.detail),
-    status: row.status,
-    createdAt: row.createdAt.toISOString(),
+    status: ledgerStatus.toProto(row.status),
+    createdAt: timestampFromDate(row.createdAt),
+    ...(row.resolvedAt === null ? {} : { resolvedAt: timestampFromDate(row.resolvedAt) }),
+    resolvedBy: row.resolvedBy ?? '',
   };
+}
+
+/** Nothing for a time that is absent or none. */
+export function time<K extends string>(key: K, iso: string | undefined): { [P in K]?: Time } {
+  const date = new Date(iso ?? Number.NaN);
+  return (Number.isNaN(date.getTime()) ? {} : { [key]: timestampFromDate(date) }) as { [P in K]?: Time };
 }

@@ -1,1 +1,3 @@
-export {};
+export { run } from './main.ts';
+export { createVerifier } from './protocol/scram.ts';
+export { generateSelfSigned } from './tls/certificate.ts';

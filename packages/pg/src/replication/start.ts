@@ -33,7 +33,8 @@ export async function startReplication(options: ReplicationOptions): Promise<Rep
   const client = new pg.Client(replicationConfig(options.connect));
   // Lost connections are reported by the socket, which we watch.
   client.on('error', () => {});
-  const giveUp = () => void discard(client);
+  // Not client.end(): while it connects, pg would then settle neither connect() nor end().
+  const giveUp = () => void client.connection.stream.destroy(cancelled());
   signal?.addEventListener('abort', giveUp, { once: true });
   try {
     return await open(client, options);

@@ -2,7 +2,8 @@
  * Who may do what in schema drover. The apply worker may move checkpoints but not role, epoch or open: those change through
  * the functions of `moves.sql.ts`, which drover_admin owns. The pads are for drover_admin alone.
  */
-const NODE_PUBLIC_COLUMNS = '(only_row, cluster, system_id, generation, version, fingerprint, updated_at)';
+const NODE_PUBLIC_COLUMNS =
+  '(only_row, cluster, system_id, generation, slot_lsn, version, fingerprint, updated_at)';
 const CHECKPOINT_COLUMNS =
   '(feed, system_id, generation, commit_lsn, part, stream, stream_seq, lenient_until, skip_lsn, commit_time, reason, updated_at)';
 

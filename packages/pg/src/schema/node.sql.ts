@@ -16,6 +16,12 @@ CREATE TABLE IF NOT EXISTS drover.node (
   updated_at  timestamptz NOT NULL DEFAULT now()
 )`;
 
+/**
+ * Where the capture slot stood when it was created. A slot that has been confirmed beyond it has fed every stream of
+ * its cluster: an empty stream has then lost what it held.
+ */
+export const NODE_SLOT_COLUMN = 'ALTER TABLE drover.node ADD COLUMN IF NOT EXISTS slot_lsn pg_lsn';
+
 /** The row without its secrets. */
 export interface NodeRow {
   readonly cluster: string;

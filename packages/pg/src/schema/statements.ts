@@ -18,7 +18,7 @@ import {
   LOCK_TENANT_FUNCTION,
   OPEN_TENANT_FUNCTION,
 } from './moves.sql.ts';
-import { NODE_TABLE } from './node.sql.ts';
+import { NODE_SLOT_COLUMN, NODE_TABLE } from './node.sql.ts';
 import { STREAM_POSITION_TABLE } from './stream-position.sql.ts';
 import { TENANT_TABLE } from './tenant.sql.ts';
 import { LOCK_CLASS_FUNCTION, WRITER_FUNCTION } from './writer.sql.ts';
@@ -29,6 +29,7 @@ export const SCHEMA_VERSION = 1;
 
 export const STATEMENTS: readonly string[] = [
   NODE_TABLE,
+  NODE_SLOT_COLUMN,
   TENANT_TABLE,
   EPOCH_TABLE,
   STREAM_POSITION_TABLE,

@@ -96,12 +96,14 @@ async function createSlot(client: Queryable, name: string, options: SlotOptions)
     if (older > 0) options.onWait(older);
   }
   try {
-    await client.query(
+    const created = await queryOne<{ lsn: string }>(
+      client,
       failover
-        ? `SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput', false, false, true)`
-        : `SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')`,
+        ? `SELECT lsn::text FROM pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput', false, false, true)`
+        : `SELECT lsn::text FROM pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')`,
       [name],
     );
+    await asAdmin(client, () => client.query('UPDATE drover.node SET slot_lsn = $1', [created?.lsn]));
   } catch (error) {
     throw await slotError(client, name, error);
   }
@@ -121,7 +123,7 @@ async function raiseGeneration(client: Queryable): Promise<number> {
   const row = await asAdmin(client, () =>
     queryOne<{ generation: number }>(
       client,
-      'UPDATE drover.node SET generation = generation + 1, updated_at = pg_catalog.now() RETURNING generation',
+      'UPDATE drover.node SET generation = generation + 1, slot_lsn = NULL, updated_at = pg_catalog.now() RETURNING generation',
     ),
   );
   if (row === null) throw new DroverError('pg.not_set_up', 'drover.node is empty');

@@ -47,7 +47,10 @@ export function verdictOf(error: unknown): Verdict {
     case 'resource':
     case 'cancelled':
       return 'pipeline';
-    default:
+    case 'conflict':
+    case 'schema':
+    case 'stale_epoch':
+    case 'other':
       return sqlstate === undefined ? 'pipeline' : 'tenant';
   }
 }

@@ -62,7 +62,7 @@ function describeChange(block: DecodedBlock, i: number): DescribedChange {
   const now = (): JsonRow =>
     describeTuple(block.bytes, block.at[i * 4 + 2] as number, block.at[i * 4 + 3] as number, relation);
   const keyOnly = block.oldKind[i] === 0x4b;
-  switch (block.op[i]) {
+  switch (block.op[i] ?? 0) {
     case INSERT:
       return { table, op: 'insert', new: now() };
     case DELETE:

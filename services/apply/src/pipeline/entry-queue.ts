@@ -87,12 +87,12 @@ export class EntryQueue {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#ended || signal.aborted) return false;
     this.#arrived ??= deferred();
-    const { promise, resolve } = this.#arrived;
-    const onAbort = (): void => resolve();
+    const arrived = this.#arrived;
+    const onAbort = (): void => arrived.resolve();
     signal.addEventListener('abort', onAbort, { once: true });
     const timer = ms === undefined ? undefined : setTimeout(onAbort, ms);
-    await promise;
-    if (this.#arrived?.promise === promise) this.#arrived = undefined;
+    await arrived.promise;
+    if (this.#arrived === arrived) this.#arrived = undefined;
     clearTimeout(timer);
     signal.removeEventListener('abort', onAbort);
     if (this.#entries.length > 0) return true;

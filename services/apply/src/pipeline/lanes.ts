@@ -96,14 +96,14 @@ export class Lanes {
   }
 
   async #round(): Promise<boolean> {
-    for (const tenant of [...this.#wanted]) {
+    for (const tenant of this.#wanted) {
       if (this.#lanes.size >= LANES_MAX) break;
       this.#wanted.delete(tenant);
       await this.#open(tenant);
     }
     if (this.#lanes.size === 0) return this.#wanted.size > 0;
     let worked = false;
-    for (const lane of [...this.#lanes.values()]) {
+    for (const lane of this.#lanes.values()) {
       if (this.#options.signal.aborted) return false;
       worked = (await this.#advance(lane)) || worked;
     }

@@ -1,18 +1,10 @@
 /** What comes out for what went in, case by case. */
 import { clusterId, epoch, type Lsn } from '@drover/core';
 import { beforeEach, describe, expect, it } from 'vitest';
-import {
-  ITEMS,
-  insert,
-  message,
-  type ReadBlock,
-  readGroup,
-  tuple,
-  update,
-} from '../testing/source-script.ts';
 import { Assembler } from './assembler.ts';
 import { EpochMap } from './epoch-map.ts';
 import { Lane } from './lane.ts';
+import { ITEMS, insert, message, type ReadBlock, readGroup, tuple, update } from './source-script.testing.ts';
 
 const TAGGING = {
   mode: 'column' as const,

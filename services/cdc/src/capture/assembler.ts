@@ -7,39 +7,14 @@
  * reader cuts at the same places, so that (commit LSN, part) names the same rows for ever.
  */
 import type { Relation } from '@drover/block';
-import {
-  assert,
-  epoch,
-  LSN_ZERO,
-  type Lsn,
-  partitionOf,
-  type TenantId,
-  tenantToken,
-  UNASSIGNED,
-} from '@drover/core';
-import {
-  COLUMN_BINARY,
-  COLUMN_NULL,
-  COLUMN_UNCHANGED,
-  type PgoutputVisitor,
-  tupleColumn,
-  tupleField,
-} from '@drover/pg';
+import { assert, epoch, LSN_ZERO, type Lsn, type TenantId, UNASSIGNED } from '@drover/core';
+import type { PgoutputVisitor } from '@drover/pg';
 import type { EpochMap } from './epoch-map.ts';
 import { HEARTBEAT_TOKEN, type Lane, OpenTenant, type TransactionAt } from './lane.ts';
 import { hasUnchanged, mergeUnchanged } from './merge-tuple.ts';
 import { type DroverMessage, parseDroverMessage } from './messages.ts';
-import { type PlanContext, planRelation, type RelationPlan } from './relation-plan.ts';
-import { TenantCache } from './tenant-cache.ts';
-import { rowTenant, valueText } from './tenant-value.ts';
-
-/** Why a row has no tenant. */
-export type UnassignedReason =
-  | 'null_tenant'
-  | 'bad_tenant'
-  | 'unclassified_table'
-  | 'identity_lacks_tenant'
-  | 'truncate';
+import type { PlanContext } from './relation-plan.ts';
+import { TenantDirectory, type UnassignedReason } from './tenant-directory.ts';
 
 export interface AssemblerEvents {
   /** The transaction at hand was cut into parts in this lane: publish the lane now. */
@@ -69,25 +44,16 @@ export interface AssemblerCounts {
 
 /** Part of the resume contract (see above), hence not configurable. */
 export const PART_BYTES = 4 * 1024 * 1024;
-/** Tenants remembered; beyond, those without an open block are forgotten. */
-const TENANTS_MAX = 100_000;
 /** What a row costs beside its tuple, so that many empty rows are cut too. */
 const ROW_BYTES = 16;
 
 export class Assembler implements PgoutputVisitor {
   readonly counts: AssemblerCounts = { rows: 0, transactions: 0, resent: 0, moves: 0 };
-  readonly #lanes: readonly Lane[];
   readonly #epochs: EpochMap;
-  readonly #planContext: PlanContext;
+  readonly #directory: TenantDirectory;
   readonly #events: AssemblerEvents;
   readonly #partBytes: number;
-  readonly #plans = new Map<number, RelationPlan>();
-  #lastOid = -1;
-  #lastPlan: RelationPlan | undefined;
-  readonly #tenants = new Map<string, OpenTenant>();
-  readonly #byValue = new TenantCache<OpenTenant | null>();
   readonly #heartbeats: readonly OpenTenant[];
-  readonly #field = tupleField();
   readonly #at = { commitLsn: LSN_ZERO, commitTimeUs: 0n, xid: 0 };
   #open = false;
   #serial = 0;
@@ -98,9 +64,12 @@ export class Assembler implements PgoutputVisitor {
   #lastTimeUs = 0n;
 
   constructor(options: AssemblerOptions) {
-    this.#lanes = options.lanes;
     this.#epochs = options.epochs;
-    this.#planContext = options.plan;
+    this.#directory = new TenantDirectory({
+      lanes: options.lanes,
+      plan: options.plan,
+      onUnassigned: (...told) => options.events.onUnassigned(...told),
+    });
     this.#events = options.events;
     this.#partBytes = options.partBytes ?? PART_BYTES;
     this.#heartbeats = options.lanes.map(
@@ -154,9 +123,8 @@ export class Assembler implements PgoutputVisitor {
     this.#lastTimeUs = commitTimeUs;
   }
 
-  relation(oid: number, relation: Relation): void {
-    this.#plans.set(oid, planRelation(relation, this.#planContext));
-    this.#lastOid = -1;
+  relation(_oid: number, relation: Relation): void {
+    this.#directory.describe(relation);
   }
 
   type(): void {}
@@ -164,8 +132,8 @@ export class Assembler implements PgoutputVisitor {
   origin(): void {}
 
   insert(oid: number, start: number, end: number, bytes: Buffer): void {
-    const plan = this.#planOf(oid);
-    const open = this.#tenantOf(plan, bytes, start, end);
+    const plan = this.#directory.planOf(oid);
+    const open = this.#directory.tenantOf(plan, bytes, start, end);
     if (open !== null) this.#insert(open, plan.relation, bytes, start, end);
   }
 
@@ -178,11 +146,11 @@ export class Assembler implements PgoutputVisitor {
     newEnd: number,
     bytes: Buffer,
   ): void {
-    const plan = this.#planOf(oid);
+    const plan = this.#directory.planOf(oid);
     // A tenant that is itself stored out of line and did not change stands in the old row.
-    let open = this.#tenantOf(plan, bytes, newStart, newEnd, oldKind !== null);
+    let open = this.#directory.tenantOf(plan, bytes, newStart, newEnd, oldKind !== null);
     if (plan.kind === 'column' && oldKind !== null && (oldKind === 'O' || plan.inIdentity)) {
-      const old = this.#tenantOf(plan, bytes, oldStart, oldEnd);
+      const old = this.#directory.tenantOf(plan, bytes, oldStart, oldEnd);
       open ??= old;
       if (old !== null && open !== null && old !== open) {
         this.#move(old, open, plan.relation, oldKind, bytes, oldStart, oldEnd, newStart, newEnd);
@@ -197,14 +165,14 @@ export class Assembler implements PgoutputVisitor {
   }
 
   delete(oid: number, oldKind: 'K' | 'O', start: number, end: number, bytes: Buffer): void {
-    const plan = this.#planOf(oid);
+    const plan = this.#directory.planOf(oid);
     let open: OpenTenant | null;
     if (plan.kind === 'column' && oldKind === 'K' && !plan.inIdentity) {
       const why = 'the replica identity lacks the tenant column';
       this.#events.onUnassigned('identity_lacks_tenant', plan.relation, why);
-      open = this.#openTenant(UNASSIGNED);
+      open = this.#directory.openTenant(UNASSIGNED);
     } else {
-      open = this.#tenantOf(plan, bytes, start, end);
+      open = this.#directory.tenantOf(plan, bytes, start, end);
     }
     if (open !== null) this.#delete(open, plan.relation, oldKind, bytes, start, end);
   }
@@ -212,13 +180,13 @@ export class Assembler implements PgoutputVisitor {
   truncate(oids: readonly number[], flags: number): void {
     const byTenant = new Map<OpenTenant, Relation[]>();
     for (const oid of oids) {
-      const plan = this.#planOf(oid);
+      const plan = this.#directory.planOf(oid);
       if (plan.kind === 'excluded') continue;
       if (plan.kind !== 'whole') {
         const why = 'rows of every tenant were truncated; replicas keep them';
         this.#events.onUnassigned('truncate', plan.relation, why);
       }
-      const open = this.#openTenant(plan.kind === 'whole' ? plan.tenant : UNASSIGNED);
+      const open = this.#directory.openTenant(plan.kind === 'whole' ? plan.tenant : UNASSIGNED);
       byTenant.set(open, [...(byTenant.get(open) ?? []), plan.relation]);
     }
     for (const [open, relations] of byTenant) {
@@ -250,7 +218,7 @@ export class Assembler implements PgoutputVisitor {
       return;
     }
     const tenant = message.tenant;
-    const open = this.#openTenant(tenant);
+    const open = this.#directory.openTenant(tenant);
     if (message.kind === 'epoch') {
       this.#epochs.learn(tenant, message.epoch, this.#at.commitLsn);
       const span = this.#epochs.at(tenant, this.#at.commitLsn);
@@ -316,72 +284,6 @@ export class Assembler implements PgoutputVisitor {
       // Without the whole old row an unchanged column stays `u`: apply refuses such an insert and parks the tenant.
       this.#insert(to, relation, bytes, newStart, newEnd);
     }
-  }
-
-  #planOf(oid: number): RelationPlan {
-    if (oid === this.#lastOid && this.#lastPlan !== undefined) return this.#lastPlan;
-    const plan = this.#plans.get(oid);
-    assert(plan !== undefined, 'a change of a relation that was not described', { oid });
-    this.#lastOid = oid;
-    this.#lastPlan = plan;
-    return plan;
-  }
-
-  /** Null: not captured; with `orNull` also when the tuple leaves the tenant out as unchanged. */
-  #tenantOf(
-    plan: RelationPlan,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    orNull = false,
-  ): OpenTenant | null {
-    switch (plan.kind) {
-      case 'whole':
-        return this.#openTenant(plan.tenant);
-      case 'excluded':
-        return null;
-      case 'unclassified':
-        return this.#unassigned('unclassified_table', plan.relation, plan.why);
-      case 'column':
-    }
-    const field = tupleColumn(bytes, start, plan.index, this.#field, end);
-    if (field.kind === COLUMN_UNCHANGED && orNull) return null;
-    if (field.kind === COLUMN_NULL || field.kind === COLUMN_UNCHANGED) {
-      return this.#unassigned('null_tenant', plan.relation, 'the tenant column is NULL');
-    }
-    const binary = field.kind === COLUMN_BINARY;
-    const key = binary ? plan.value : 'text';
-    const found = this.#byValue.get(key, bytes, field.start, field.end, () => {
-      const text = valueText(plan.value, binary, bytes, field.start, field.end);
-      const tenant = text === null ? null : rowTenant(text);
-      return tenant === null ? null : this.#openTenant(tenant);
-    });
-    return found ?? this.#unassigned('bad_tenant', plan.relation, 'the tenant column names no tenant');
-  }
-
-  #unassigned(reason: UnassignedReason, relation: Relation, why: string): OpenTenant {
-    this.#events.onUnassigned(reason, relation, why);
-    return this.#openTenant(UNASSIGNED);
-  }
-
-  #openTenant(tenant: TenantId): OpenTenant {
-    let open = this.#tenants.get(tenant);
-    if (open === undefined) {
-      if (this.#tenants.size >= TENANTS_MAX) this.#forgetIdle();
-      const lane = this.#lanes[partitionOf(tenant, this.#lanes.length)];
-      assert(lane !== undefined, 'no lane for a partition');
-      open = new OpenTenant(tenant, tenantToken(tenant), lane);
-      this.#tenants.set(tenant, open);
-    }
-    return open;
-  }
-
-  /** A source may hold any number of values in its tenant column; memory must not. */
-  #forgetIdle(): void {
-    for (const [name, open] of this.#tenants) {
-      if (open.writer === null && open.serial !== this.#serial) this.#tenants.delete(name);
-    }
-    this.#byValue.clear();
   }
 
   /** Counts the row into the transaction; false: the stream has it already. */

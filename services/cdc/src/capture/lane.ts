@@ -76,6 +76,11 @@ export class OpenTenant {
     this.token = token;
     this.lane = lane;
   }
+
+  /** Nothing is lost when it is made anew. */
+  get isIdle(): boolean {
+    return this.writer === null && this.serial !== this.lane.serial;
+  }
 }
 
 /** Buffers larger than this are not kept for the next block. */

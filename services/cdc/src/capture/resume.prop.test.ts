@@ -5,11 +5,11 @@
 import { clusterId, type Lsn, partitionOf, tenantId } from '@drover/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ITEMS, insert, message, readBlock, tuple } from '../testing/source-script.ts';
 import { Assembler } from './assembler.ts';
 import { EpochMap } from './epoch-map.ts';
 import { type Group, Lane, type Outgoing } from './lane.ts';
 import { type Mark, Marks } from './marks.ts';
+import { ITEMS, insert, message, readBlock, tuple } from './source-script.testing.ts';
 
 const TENANTS = ['acme', 'bolt', 'coil', 'dart'].map(tenantId);
 const PARTITIONS = 2;

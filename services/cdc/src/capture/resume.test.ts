@@ -1,14 +1,22 @@
 import { epoch, LSN_MAX, type Lsn } from '@drover/core';
 import { describe, expect, it } from 'vitest';
-import { tuple } from '../testing/source-script.ts';
 import { EpochMap } from './epoch-map.ts';
 import { ALL_PARTS, Marks } from './marks.ts';
 import { hasUnchanged, mergeUnchanged } from './merge-tuple.ts';
-import { checkIdentity, resumeFrom } from './resume.ts';
+import { checkIdentity, checkStream, resumeFrom } from './resume.ts';
+import { tuple } from './source-script.testing.ts';
 import { TenantCache } from './tenant-cache.ts';
 
 const lsn = (n: number) => BigInt(n) as Lsn;
-const SOURCE = { database: 'app', systemId: '7', recordedSystemId: '7', generation: 2, walEnd: lsn(1000) };
+const SOURCE = {
+  database: 'app',
+  systemId: '7',
+  recordedSystemId: '7',
+  generation: 2,
+  walEnd: lsn(1000),
+  slotLsn: lsn(10),
+  confirmedLsn: lsn(20),
+};
 const FOUND = {
   safeLsn: lsn(100),
   systemId: '7',
@@ -31,6 +39,14 @@ describe('whether to resume', () => {
       () => resumeFrom(FOUND, { ...SOURCE, walEnd: lsn(149) }),
     ];
     for (const attempt of attempts) expect(attempt).toThrow(refused);
+  });
+
+  it('an empty stream of a slot that has fed it has lost what it held', () => {
+    const empty = { name: 'S', lastSeq: 0 };
+    expect(() => checkStream(empty, SOURCE)).toThrow(expect.objectContaining({ code: 'bus.recreated' }));
+    checkStream({ name: 'S', lastSeq: 1 }, SOURCE);
+    checkStream(empty, { ...SOURCE, confirmedLsn: lsn(10) }); // a new slot
+    checkStream(empty, { ...SOURCE, slotLsn: null });
   });
 
   it('starts anew under a newer generation, which an operator made', () => {

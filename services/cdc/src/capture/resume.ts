@@ -23,6 +23,9 @@ export interface SourceFacts {
   readonly generation: number;
   /** Current end of WAL. */
   readonly walEnd: Lsn;
+  /** Where the slot stood when it was created (null: not recorded), and where it stands. */
+  readonly slotLsn: Lsn | null;
+  readonly confirmedLsn: Lsn | null;
 }
 
 /** @throws DroverError `pg.identity_changed` */
@@ -34,6 +37,26 @@ export function checkIdentity(source: SourceFacts): void {
     {
       hint: 'if the cluster was rebuilt on purpose, run `drover setup --resync`; otherwise correct host and port',
       facts: { recorded: source.recordedSystemId, found: source.systemId },
+    },
+  );
+}
+
+/**
+ * A slot is confirmed only when every stream of its cluster has held a message: a stream that never did has lost it.
+ * @throws DroverError `bus.recreated`
+ */
+export function checkStream(
+  stream: { readonly name: string; readonly lastSeq: number },
+  source: SourceFacts,
+): void {
+  const { slotLsn, confirmedLsn } = source;
+  if (stream.lastSeq > 0 || slotLsn === null || confirmedLsn === null || confirmedLsn <= slotLsn) return;
+  throw new DroverError(
+    'bus.recreated',
+    `stream ${stream.name} is empty, but "${source.database}" has fed it before`,
+    {
+      hint: 'what it held is gone and its source has let go of it: run `drover setup --resync`, then copy the tenants of this cluster anew',
+      facts: { stream: stream.name, slotCreated: formatLsn(slotLsn), slotConfirmed: formatLsn(confirmedLsn) },
     },
   );
 }

@@ -6,7 +6,7 @@
  */
 
 import type { Relation } from '@drover/block';
-import { type Bus, type Publisher, publishEvent } from '@drover/bus';
+import { type Bus, type Publisher, publishEvent, streamName, streamState } from '@drover/bus';
 import type { Config } from '@drover/config';
 import {
   Backoff,
@@ -28,9 +28,16 @@ import {
   startReplication,
 } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
-import { Assembler, type UnassignedReason } from '../capture/assembler.ts';
+import { Assembler } from '../capture/assembler.ts';
 import { type Group, Lane } from '../capture/lane.ts';
-import { checkIdentity, type FoundMarks, resumeFrom, type SourceFacts } from '../capture/resume.ts';
+import {
+  checkIdentity,
+  checkStream,
+  type FoundMarks,
+  resumeFrom,
+  type SourceFacts,
+} from '../capture/resume.ts';
+import type { UnassignedReason } from '../capture/tenant-directory.ts';
 import type { CdcMetrics } from '../metrics.ts';
 import { readDatabaseMarks } from './found-marks.ts';
 import { type Failpoint, type LaneFeed, Pump } from './pump.ts';
@@ -200,7 +207,8 @@ export class DatabaseReader {
 
   async #prepare(stream: ReplicationStream, facts: Facts): Promise<Pump> {
     const { config, database, metrics } = this.#options;
-    const source: SourceFacts = { ...facts, database, systemId: stream.systemId };
+    const { systemId } = stream;
+    const source: SourceFacts = { ...facts, database, systemId, confirmedLsn: stream.slot.confirmedFlush };
     checkIdentity(source);
     if (this.#generation !== source.generation || this.#feeds.length === 0) await this.#openLanes(source);
     for (const { lane } of this.#feeds) lane.discard();
@@ -248,6 +256,8 @@ export class DatabaseReader {
       let found: FoundMarks | null = null;
       if (first)
         found = shared ? await readDatabaseMarks(bus, { cluster, partition, database }) : publisher.resume;
+      const lastSeq = (await streamState(bus, cluster, partition))?.lastSeq ?? 0;
+      if (first) checkStream({ name: streamName(cluster, partition), lastSeq }, source);
       const identity = {
         source: cluster,
         database,
@@ -257,7 +267,7 @@ export class DatabaseReader {
       const lane = new Lane(partition, identity, resumeFrom(found, source));
       const publish = (group: Group) =>
         traceGroup(tracer, group, (m) => publisher.publishGroup(m, group.safeLsn));
-      feeds.push({ lane, inFlight: [], oldestAtMs: 0, notify: () => {}, publish });
+      feeds.push({ lane, inFlight: [], fed: lastSeq > 0, oldestAtMs: 0, notify: () => {}, publish });
     }
     this.#feeds = feeds;
     this.#generation = source.generation;

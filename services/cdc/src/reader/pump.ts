@@ -17,6 +17,8 @@ import type { Group, Lane } from '../capture/lane.ts';
 export interface LaneFeed {
   readonly lane: Lane;
   readonly inFlight: Group[];
+  /** The stream has held a message. */
+  fed: boolean;
   oldestAtMs: number;
   /** Told of each acknowledgement: the pump at work, whichever published the group. */
   notify: () => void;
@@ -171,6 +173,7 @@ export class Pump implements WalHandler {
       this.#options.failpoint?.('after-ack');
       const at = feed.inFlight.indexOf(group);
       if (at >= 0) feed.inFlight.splice(0, at + 1);
+      feed.fed = true;
       this.#options.onAck?.(group, (this.#options.nowMs() - startMs) / 1000);
       feed.notify();
     } catch (error) {
@@ -195,6 +198,8 @@ export class Pump implements WalHandler {
 
   #confirm(): void {
     const { assembler, feeds, stream } = this.#options;
+    // A slot that was confirmed proves that every stream was fed (resume.ts, checkStream). Heartbeats feed them all.
+    if (feeds.some((feed) => !feed.fed)) return;
     let firstPending: Lsn | null = null;
     for (const { lane, inFlight } of feeds) {
       const pending = inFlight[0]?.firstLsn ?? lane.firstPending;

@@ -8,6 +8,8 @@ export interface Facts {
   readonly recordedSystemId: string;
   readonly generation: number;
   readonly walEnd: Lsn;
+  /** Where the slot stood when it was created; null: not recorded. */
+  readonly slotLsn: Lsn | null;
   readonly epochs: EpochMap;
   readonly types: ReadonlyMap<number, TypeFacts>;
 }
@@ -32,9 +34,10 @@ export async function readFacts(client: Queryable, database: string, cluster: st
     cluster: string;
     system_id: string;
     generation: number;
+    slot_lsn: string | null;
     wal_end: string;
   }>(
-    `SELECT cluster, system_id, generation, pg_catalog.pg_current_wal_lsn()::text AS wal_end FROM drover.node`,
+    `SELECT cluster, system_id, generation, pg_catalog.pg_current_wal_lsn()::text AS wal_end, slot_lsn::text AS slot_lsn FROM drover.node`,
   );
   const row = node.rows[0];
   if (row === undefined) {
@@ -53,6 +56,7 @@ export async function readFacts(client: Queryable, database: string, cluster: st
     recordedSystemId: row.system_id,
     generation: row.generation,
     walEnd: parseLsn(row.wal_end),
+    slotLsn: row.slot_lsn === null ? null : parseLsn(row.slot_lsn),
     epochs: await readEpochs(client),
     types: await readTypes(client),
   };

@@ -80,7 +80,7 @@ export async function up(options: UpOptions): Promise<void> {
       metrics[spec.name] = info['metricsUrl'];
       say.line(`  ${spec.name} ready (pid ${child.pid})`);
     };
-    await Promise.all(specs.map(start));
+    await Promise.race([Promise.all(specs.map(start)), until(options.signal)]);
     if (options.signal.aborted) return;
     say.step('sample tenants');
     const tenants = await createSampleTenants(config, {

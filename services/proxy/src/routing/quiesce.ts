@@ -30,10 +30,11 @@ export class Quiesce {
   readonly #ports: QuiescePorts;
   readonly #asks = new Map<string, Ask>();
   readonly #off: () => void;
+  readonly #looks = (): void => this.#look();
 
   constructor(ports: QuiescePorts) {
     this.#ports = ports;
-    this.#off = ports.onChange(() => this.#look());
+    this.#off = ports.onChange(this.#looks);
   }
 
   /** @param key tells repetitions of one question apart from others. */
@@ -42,7 +43,7 @@ export class Quiesce {
     if (this.#answered(ask)) return;
     if (this.#asks.has(key) || this.#asks.size >= ASKS_MAX) return;
     this.#asks.set(key, ask);
-    this.#ports.book.find(tenant)?.onQuiet.add(() => this.#look());
+    this.#ports.book.find(tenant)?.onQuiet.add(this.#looks);
   }
 
   close(): void {
@@ -61,7 +62,7 @@ export class Quiesce {
   #look(): void {
     for (const [key, ask] of this.#asks) {
       if (this.#answered(ask)) this.#asks.delete(key);
-      else this.#ports.book.find(ask.tenant)?.onQuiet.add(() => this.#look());
+      else this.#ports.book.find(ask.tenant)?.onQuiet.add(this.#looks);
     }
   }
 }

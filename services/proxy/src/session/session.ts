@@ -130,6 +130,11 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     return this.#state === 'active' && !this.replies.empty;
   }
 
+  /** A transaction is on a backend. */
+  get busy(): boolean {
+    return this.#counted;
+  }
+
   /** Ends the login: asks a backend, prepared for this client, what its parameters are. Called back once. */
   login(done: (parameters: Map<string, string> | WireError) => void): void {
     this.#login = done;
@@ -787,6 +792,12 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     this.door.errors.count(error.code);
     this.socket.end(errorResponse(error));
     this.#close();
+  }
+
+  /** The client does not read: its backend is freed, its connection dropped. */
+  abandon(): void {
+    this.#close();
+    this.socket.destroy();
   }
 
   clientLeft(): void {

@@ -238,7 +238,7 @@ function renamed(b: Buffer, p: number, e: number, portalEnd: number, nameEnd: nu
   head[0] = B;
   head.writeUInt32BE(head.length - 1 + (e - nameEnd - 1), 1);
   b.copy(head, 5, p + 5, portalEnd + 1);
-  head.latin1Write(serverName, 5 + portal);
+  head.write(serverName, 5 + portal, 'latin1');
   head[head.length - 1] = 0;
   return head;
 }

@@ -74,7 +74,7 @@ export declare type FailoverTenantResponse = Message<"drover.v1.FailoverTenantRe
     case: "step";
   } | {
     /**
-     * The move has ended, and how; the tenant's last_move says it.
+     * The target serves the tenant. A move that was called off ends with an error instead.
      *
      * @generated from field: drover.v1.Tenant outcome = 2;
      */

@@ -387,18 +387,25 @@ export declare const TableVerificationSchema: GenMessage<TableVerification>;
  */
 export declare type Verification = Message<"drover.v1.Verification"> & {
   /**
-   * Every replica equals its source.
+   * Every replica that was compared equals its source.
    *
    * @generated from field: bool equal = 1;
    */
   equal: boolean;
 
   /**
-   * Tables, for each replica.
+   * Tables, for each replica that was compared.
    *
    * @generated from field: repeated drover.v1.TableVerification tables = 2;
    */
   tables: TableVerification[];
+
+  /**
+   * Replicas that are not live, and so were not compared.
+   *
+   * @generated from field: repeated string not_compared = 3;
+   */
+  notCompared: string[];
 };
 
 /**
@@ -636,7 +643,7 @@ export declare type ResolveLedgerRequest = Message<"drover.v1.ResolveLedgerReque
   cluster: string;
 
   /**
-   * Database on that cluster; empty: its first.
+   * Database on that cluster; empty: the one that has an entry of this number, when only one has.
    *
    * @generated from field: string database = 3;
    */

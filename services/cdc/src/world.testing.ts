@@ -16,8 +16,8 @@ import {
   testPostgres,
 } from '@drover/testkit';
 import type pg from 'pg';
-import { type CdcOptions, run } from '../main.ts';
-import { type ReadBlock, readBlock } from './source-script.ts';
+import { type ReadBlock, readBlock } from './capture/source-script.testing.ts';
+import { type CdcOptions, run } from './main.ts';
 
 export const EAST = clusterId('east');
 

@@ -1,8 +1,8 @@
 /** For tests: a source's transactions as parsed pgoutput calls, and what came out of the lanes read back. */
 import { type Relation, walkBlock } from '@drover/block';
 import type { Lsn } from '@drover/core';
-import type { Assembler } from '../capture/assembler.ts';
-import type { Outgoing } from '../capture/lane.ts';
+import type { Assembler } from './assembler.ts';
+import type { Outgoing } from './lane.ts';
 
 export const ITEMS: Relation = {
   oid: 100,
@@ -55,8 +55,8 @@ export function message(to: Assembler, lsn: bigint, prefix: string, body: object
   to.message(true, lsn as Lsn, prefix, 0, content.length, content);
 }
 
-/** Texts of a tuple's columns; `·` for null, `?` for unchanged. */
-export function columnsOf(bytes: Buffer, start: number, end: number): string[] {
+/** Texts of a tuple's columns with commas between; `·` for null, `?` for unchanged. */
+export function columnsOf(bytes: Buffer, start: number, end: number): string {
   const texts: string[] = [];
   let at = start + 2;
   while (at < end) {
@@ -71,7 +71,7 @@ export function columnsOf(bytes: Buffer, start: number, end: number): string[] {
     texts.push(kind === 't' ? value.toString() : `0x${value.toString('hex')}`);
     at += 5 + length;
   }
-  return texts;
+  return texts.join(',');
 }
 
 export interface ReadBlock {
@@ -100,8 +100,8 @@ export function readBlock(token: string, block: Buffer): ReadBlock {
       records.push(`~${names[r]} ${old}${columnsOf(bytes, ns, ne)}`);
     },
     delete: (r, kind, bytes, s, e) => records.push(`-${names[r]} ${kind}:${columnsOf(bytes, s, e)}`),
-    truncate: (rs, flags) => records.push(`truncate ${rs.map((r) => names[r])} ${flags}`),
-    message: (_lsn, prefix, content) => records.push(`message ${prefix} ${content}`),
+    truncate: (rs, flags) => records.push(`truncate ${rs.map((r) => names[r]).join(',')} ${flags}`),
+    message: (_lsn, prefix, content) => records.push(`message ${prefix} ${content.toString()}`),
   });
   const { database, epoch, firstLsn, lastLsn, part, complete } = header;
   return { token, database, epoch, firstLsn, lastLsn, part, complete, records };

@@ -1,0 +1,85 @@
+import type { Relation } from '@drover/block';
+import { describe, expect, it } from 'vitest';
+import { planTable } from './table-plan.ts';
+import type { TargetColumn, TargetTable } from './target-table.ts';
+
+const column = (name: string, more: Partial<TargetColumn> = {}): TargetColumn => ({
+  name,
+  typeOid: 23,
+  stageType: 'integer',
+  castType: 'integer',
+  textOnly: false,
+  generated: false,
+  identityAlways: false,
+  hasEquality: true,
+  equals: 'pg_catalog.=',
+  ...more,
+});
+const target = (columns: TargetColumn[], primaryKey: string[] | null): TargetTable => ({
+  oid: 1,
+  schema: 'public',
+  name: 't',
+  partitioned: false,
+  columns,
+  primaryKey,
+});
+const relation = (identity: Relation['identity'], columns: [string, boolean, number?][]): Relation => ({
+  oid: 1,
+  schema: 'public',
+  name: 't',
+  identity,
+  columns: columns.map(([name, key, typeOid = 23]) => ({ name, key, typeOid, typmod: -1 })),
+});
+
+describe('the plan of a table', () => {
+  it('matches columns by name whatever their order, and leaves out what the target computes', () => {
+    const to = target([column('g', { generated: true }), column('extra'), column('b'), column('a')], ['a']);
+    const plan = planTable(
+      1,
+      relation('d', [
+        ['a', true],
+        ['g', false],
+        ['b', false],
+      ]),
+      to,
+    );
+    expect(plan.columns.map((c) => [c.name, c.source])).toEqual([
+      ['a', 0],
+      ['b', 2],
+    ]);
+    expect([...plan.map]).toEqual([0, -1, 1]);
+    expect(plan.keySource).toEqual([0]);
+  });
+
+  it('takes the primary key of the target under FULL, and none when there is none', () => {
+    const full = relation('f', [
+      ['a', true],
+      ['b', true],
+    ]);
+    expect(planTable(1, full, target([column('a'), column('b')], ['b'])).keySource).toEqual([1]);
+    expect(planTable(1, full, target([column('a'), column('b')], null)).key).toBe(null);
+  });
+
+  it('names the table or the column that is missing, and a type that differs', () => {
+    expect(() => planTable(1, relation('d', [['a', true]]), null)).toThrow(/no table public.t/);
+    const to = target([column('a')], ['a']);
+    expect(() =>
+      planTable(
+        1,
+        relation('d', [
+          ['a', true],
+          ['b', false],
+        ]),
+        to,
+      ),
+    ).toThrow(/no column "b"/);
+    expect(() => planTable(1, relation('d', [['a', true, 20]]), to)).toThrow(
+      /"a" of public.t has another type/,
+    );
+  });
+
+  it('lets types of users differ in number, as their OIDs do between servers', () => {
+    const to = target([column('a', { typeOid: 99_999 })], ['a']);
+    expect(planTable(1, relation('d', [['a', true, 77_777]]), to).columns).toHaveLength(1);
+  });
+});

@@ -1,0 +1,27 @@
+import { testPostgres } from '@drover/testkit';
+import { world, PASSWORD } from '/work/main/services/proxy/src/world.testing.ts';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+const ex = promisify(execFile);
+const east = await testPostgres();
+const w = await world({ servers: { east }, tenants: ['acme', 'a.b.c'], proxy: process.argv[2] ?? '' });
+const env = { ...process.env, PGPASSWORD: PASSWORD, PGHOST: '127.0.0.1', PGPORT: String(w.port), PGUSER: 'acme.app', PGDATABASE: w.database };
+const psql = async (sql: string) => { try { console.log((await ex('psql', ['-X', '-v','VERBOSITY=verbose','-c', sql], { env, timeout: 20000 })).stdout); } catch (e: any) { console.log('ERR', e.stderr, e.stdout); } };
+if (process.argv[3] === 'serve') { console.log(`PGPASSWORD='${PASSWORD}' PGHOST=127.0.0.1 PGPORT=${w.port} PGUSER=acme.app PGDATABASE=${w.database}`, east.port, w.metricsUrl); await new Promise(() => {}); }
+await psql('select 1 as one, current_user, current_setting(\'drover.context\')');
+await psql("insert into items(tenant,id,note) values ('acme',1,'x') returning *");
+await psql("select * from items");
+await psql("insert into items(tenant,id,note) values ('other',1,'x') returning *");
+await psql("\\d");
+await psql("reset all");
+await psql("discard all");
+await psql("set role drover_admin");
+await psql("show drover.context");
+const c = await w.client('acme');
+console.log((await c.query('select $1::int as a', [5])).rows, (await c.query({ name: 'foo', text: 'select $1::text as b', values: ['z'] })).rows);
+console.log((await c.query({ name: 'foo', text: 'select $1::text as b', values: ['z2'] })).rows);
+const c2 = await w.client('a.b.c');
+console.log((await c2.query('select current_setting(\'drover.context\'), count(*) from items')).rows);
+console.log((await c2.query({ name: 'bar', text: 'select $1::text as b', values: ['z3'] })).rows);
+await w.close();
+console.log('closed');
