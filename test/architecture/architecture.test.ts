@@ -9,8 +9,14 @@ function workspaces(): Map<string, Workspace> {
   const out = new Map<string, Workspace>();
   for (const kind of ['packages', 'services']) {
     for (const name of readdirSync(join(ROOT, kind))) {
-      const json = JSON.parse(readFileSync(join(ROOT, kind, name, 'package.json'), 'utf8')) as Record<string, Record<string, string>>;
-      const dependencies = new Set([...Object.keys(json['dependencies'] ?? {}), ...Object.keys(json['optionalDependencies'] ?? {})]);
+      const json = JSON.parse(readFileSync(join(ROOT, kind, name, 'package.json'), 'utf8')) as Record<
+        string,
+        Record<string, string>
+      >;
+      const dependencies = new Set([
+        ...Object.keys(json['dependencies'] ?? {}),
+        ...Object.keys(json['optionalDependencies'] ?? {}),
+      ]);
       out.set(`${kind}/${name}`, { name, dependencies });
     }
   }
@@ -38,18 +44,30 @@ describe('the house', () => {
 
   it.each([
     ['a service that imports a service', 'services/cdc/src/x.ts', `import { run } from '@drover/apply';`],
-    ['a service that reaches into another by path', 'services/cdc/src/x.ts', `import { run } from '../../apply/src/main.ts';`],
+    [
+      'a service that reaches into another by path',
+      'services/cdc/src/x.ts',
+      `import { run } from '../../apply/src/main.ts';`,
+    ],
     ['a package that climbs', 'packages/block/src/x.ts', `import { connectBus } from '@drover/bus';`],
     ['core that knows somebody', 'packages/core/src/x.ts', `export * from '@drover/pg';`],
     ['testkit outside tests', 'services/cdc/src/x.ts', `import { testNats } from '@drover/testkit';`],
     ['an undeclared dependency', 'packages/core/src/x.ts', `import pg from 'pg';`],
     ['a dynamic import across services', 'services/cdc/src/x.ts', `const m = await import('@drover/proxy');`],
-    ['an import over several lines', 'packages/pg/src/x.ts', `import {\n  a,\n  b,\n} from '@drover/catalog';`],
+    [
+      'an import over several lines',
+      'packages/pg/src/x.ts',
+      `import {\n  a,\n  b,\n} from '@drover/catalog';`,
+    ],
   ])('can fail: %s', (_, path, text) => {
     expect(violations([{ path, text }], workspaces())).toHaveLength(1);
   });
 
   it('does not take comments and strings for imports', () => {
-    expect(importsOf(`/* import x from 'a' */\n// import y from 'b'\nconst s = "import('c')";`).filter((i) => i !== 'c')).toEqual([]);
+    expect(
+      importsOf(`/* import x from 'a' */\n// import y from 'b'\nconst s = "import('c')";`).filter(
+        (i) => i !== 'c',
+      ),
+    ).toEqual([]);
   });
 });

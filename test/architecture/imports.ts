@@ -29,7 +29,8 @@ export function isTestFile(path: string): boolean {
 export function importsOf(text: string): string[] {
   const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
   const out: string[] = [];
-  for (const m of code.matchAll(/(?:^|\n)\s*(?:import|export)\b[^'"`;]*?from\s*['"]([^'"]+)['"]/g)) if (m[1]) out.push(m[1]);
+  for (const m of code.matchAll(/(?:^|\n)\s*(?:import|export)\b[^'"`;]*?from\s*['"]([^'"]+)['"]/g))
+    if (m[1]) out.push(m[1]);
   for (const m of code.matchAll(/(?:^|\n)\s*import\s*['"]([^'"]+)['"]/g)) if (m[1]) out.push(m[1]);
   for (const m of code.matchAll(/\bimport\(\s*['"]([^'"]+)['"]\s*\)/g)) if (m[1]) out.push(m[1]);
   return out;
@@ -41,21 +42,29 @@ export interface Workspace {
 }
 
 /** One line for each import that climbs a floor, crosses into a sibling, or is not declared. */
-export function violations(files: readonly SourceFile[], workspaces: ReadonlyMap<string, Workspace>): string[] {
+export function violations(
+  files: readonly SourceFile[],
+  workspaces: ReadonlyMap<string, Workspace>,
+): string[] {
   return files.flatMap((file) => importsOf(file.text).flatMap((target) => judge(file, target, workspaces)));
 }
 
 function judge(file: SourceFile, target: string, workspaces: ReadonlyMap<string, Workspace>): string[] {
   const [kind, name] = file.path.split('/');
   if (name === undefined || (kind !== 'packages' && kind !== 'services')) return [];
-  if (target.startsWith('.')) return escapes(file.path, target) ? [`${file.path}: ${target} leaves its workspace`] : [];
+  if (target.startsWith('.'))
+    return escapes(file.path, target) ? [`${file.path}: ${target} leaves its workspace`] : [];
   if (target.startsWith('node:')) return [];
   const drover = /^@drover\/([a-z]+)/.exec(target)?.[1];
   const test = isTestFile(file.path);
   if (drover === undefined) {
-    const dependency = target.startsWith('@') ? target.split('/').slice(0, 2).join('/') : (target.split('/')[0] ?? target);
+    const dependency = target.startsWith('@')
+      ? target.split('/').slice(0, 2).join('/')
+      : (target.split('/')[0] ?? target);
     const declared = workspaces.get(`${kind}/${name}`)?.dependencies.has(dependency) === true;
-    return declared || test || name === 'testkit' ? [] : [`${file.path}: ${dependency} is not declared in its package.json`];
+    return declared || test || name === 'testkit'
+      ? []
+      : [`${file.path}: ${dependency} is not declared in its package.json`];
   }
   if (drover === name) return [`${file.path}: ${target} imports its own workspace by name`];
   if (SERVICES.includes(drover)) return [`${file.path}: ${target} is a service`];

@@ -13,6 +13,7 @@ import {
   useOf,
 } from '../setup/captured.ts';
 import { planGrants } from '../setup/grants.ts';
+import { planMessageGuard } from '../setup/messages.ts';
 import { planOriginGrants } from '../setup/origins.ts';
 import { planProtect } from '../setup/protect.ts';
 import { planPublication } from '../setup/publication.ts';
@@ -109,6 +110,18 @@ async function checkApplyRights(client: Queryable): Promise<Finding[]> {
   }
   const origins = await planOriginGrants(client);
   if (origins.length > 0) missing('use replication origins', origins);
+  const messages = await planMessageGuard(client);
+  if (messages.length > 0) {
+    findings.push(
+      finding(
+        'error',
+        'privilege_missing',
+        'function pg_logical_emit_message',
+        'roles other than Drover’s may write the logical messages that steer Drover, or Drover’s may not',
+        messages,
+      ),
+    );
+  }
   return findings;
 }
 
