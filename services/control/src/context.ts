@@ -38,16 +38,22 @@ export function clusterOf(context: ControlContext, text: string, field: string):
   const found = context.config.clusters.find((cluster) => cluster.name === text);
   if (found !== undefined) return found;
   const known = context.config.clusters.map((cluster) => cluster.name).join(', ');
-  throw new DroverError('rpc.invalid', text === '' ? `${field} is missing` : `${field}: there is no cluster ${text}`, {
-    hint: `one of ${known}`,
-  });
+  throw new DroverError(
+    'rpc.invalid',
+    text === '' ? `${field} is missing` : `${field}: there is no cluster ${text}`,
+    {
+      hint: `one of ${known}`,
+    },
+  );
 }
 
 /** @throws DroverError `tenant.unknown` */
 export async function placementOf(context: ControlContext, tenant: TenantId): Promise<Placement> {
   const found = await context.catalog.getPlacement(tenant);
   if (found !== null) return found.value;
-  throw new DroverError('tenant.unknown', `there is no tenant ${tenant}`, { hint: '`drover tenant list` shows the known ones' });
+  throw new DroverError('tenant.unknown', `there is no tenant ${tenant}`, {
+    hint: '`drover tenant list` shows the known ones',
+  });
 }
 
 /** Requests for 0 mean `fallback`; never more than `max`. */

@@ -3,28 +3,26 @@ import type { Placement, Tenant } from '@drover/catalog';
 import { formatLsn } from '@drover/core';
 import type { LedgerRow } from '@drover/pg';
 import {
-  type ClusterVerdict,
+  type ClusterVerdictSchema,
   clusterState,
   feed,
   isolation,
-  type LedgerEntry,
+  type LedgerEntrySchema,
   ledgerStatus,
   moveKind,
   moveOutcome,
   moveStep,
   replicaState,
   type Sent,
-  type Tenant as TenantMessage,
-  type TenantLag,
+  type TenantLagSchema,
+  type TenantSchema,
   timestampFromDate,
 } from '@drover/rpc';
 import type { TenantFeed, Verdict } from './peers.ts';
 
-/** What a message is made of: its fields, without what the wire adds. */
-type Fields<M extends { $typeName: string }> = Omit<M, '$typeName' | '$unknown'>;
 type Time = ReturnType<typeof timestampFromDate>;
 
-export function tenantMessage(placement: Placement, entry: Tenant | null): TenantFields {
+export function tenantMessage(placement: Placement, entry: Tenant | null): Sent<typeof TenantSchema> {
   const { move, lastMove } = placement;
   return {
     tenant: placement.tenant,
@@ -70,7 +68,7 @@ export function tenantMessage(placement: Placement, entry: Tenant | null): Tenan
   };
 }
 
-export function verdictMessage(verdict: Verdict): Fields<ClusterVerdict> {
+export function verdictMessage(verdict: Verdict): Sent<typeof ClusterVerdictSchema> {
   return {
     cluster: verdict.cluster,
     state: clusterState.fromText(verdict.state),
@@ -80,7 +78,7 @@ export function verdictMessage(verdict: Verdict): Fields<ClusterVerdict> {
   };
 }
 
-export function lagMessage(target: string, lag: TenantFeed): Fields<TenantLag> {
+export function lagMessage(target: string, lag: TenantFeed): Sent<typeof TenantLagSchema> {
   return {
     tenant: lag.tenant,
     source: lag.source,
@@ -92,7 +90,11 @@ export function lagMessage(target: string, lag: TenantFeed): Fields<TenantLag> {
   };
 }
 
-export function ledgerMessage(cluster: string, database: string, row: LedgerRow): Fields<LedgerEntry> {
+export function ledgerMessage(
+  cluster: string,
+  database: string,
+  row: LedgerRow,
+): Sent<typeof LedgerEntrySchema> {
   return {
     cluster,
     database,

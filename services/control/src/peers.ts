@@ -56,7 +56,10 @@ export async function askLag(bus: Bus, cluster: ClusterId): Promise<TenantFeed[]
     tenant: text(entry['tenant']),
     source: text(entry['source']),
     feed: text(entry['feed']),
-    lagSeconds: typeof entry['lagSeconds'] === 'number' && Number.isFinite(entry['lagSeconds']) ? entry['lagSeconds'] : null,
+    lagSeconds:
+      typeof entry['lagSeconds'] === 'number' && Number.isFinite(entry['lagSeconds'])
+        ? entry['lagSeconds']
+        : null,
     commitLsn: text(entry['commitLsn']),
     reason: text(entry['reason']),
   }));
@@ -70,7 +73,9 @@ export interface PartState {
 
 export async function askReader(bus: Bus, cluster: ClusterId): Promise<PartState> {
   const answer = table(await ask(bus, `cdc.${cluster}.status`));
-  const databases = list(answer['databases']).map((d) => `${text(d['database'])} ${text(d['state'])}, confirmed ${text(d['confirmedLsn']) || '-'}`);
+  const databases = list(answer['databases']).map(
+    (d) => `${text(d['database'])} ${text(d['state'])}, confirmed ${text(d['confirmedLsn']) || '-'}`,
+  );
   return { trouble: text(answer['trouble']) || null, detail: databases.join('; ') || 'standing by' };
 }
 
@@ -79,14 +84,20 @@ export async function askApply(bus: Bus, cluster: ClusterId): Promise<PartState>
   const broken = pipelines.find((pipeline) => text(pipeline['error']) !== '');
   const pending = pipelines.reduce((sum, pipeline) => sum + count(pipeline['pending']), 0);
   return {
-    trouble: broken === undefined ? null : `from ${text(broken['source'])}, partition ${count(broken['partition'])}: ${text(broken['error'])}`,
+    trouble:
+      broken === undefined
+        ? null
+        : `from ${text(broken['source'])}, partition ${count(broken['partition'])}: ${text(broken['error'])}`,
     detail: `${pipelines.length} partitions, ${pending} messages waiting`,
   };
 }
 
 export async function askMigration(bus: Bus): Promise<PartState> {
   const answer = table(await ask(bus, 'migration.status'));
-  return { trouble: answer['ok'] === false ? 'it says that it does not work' : null, detail: `${count(answer['copies'])} copies under way` };
+  return {
+    trouble: answer['ok'] === false ? 'it says that it does not work' : null,
+    detail: `${count(answer['copies'])} copies under way`,
+  };
 }
 
 /** The apply worker looks at the tenant's row at once instead of within half a second. */
@@ -99,7 +110,9 @@ export function ask(bus: Bus, method: string, request: unknown = {}): Promise<un
 }
 
 export function table(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : {};
 }
 
 export function list(value: unknown): Readonly<Record<string, unknown>>[] {

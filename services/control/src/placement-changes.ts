@@ -9,13 +9,13 @@ const QUEUED_MAX = 64;
 export const QUIET = Symbol('quiet');
 
 /**
- * The placement now, then each change in order; {@link QUIET} when nothing has changed for `quietMs`. Ends with the signal.
- * A placement that was written a moment ago may be missing from the view: hand it in as `first`.
+ * What the view knows now, then each change in order; {@link QUIET} when nothing has changed for `quietMs`: the view is then as
+ * new as it gets. Ends with the signal. The view may lag behind a write of one's own: older placements may come first.
  */
 export async function* placementChanges(
   view: PlacementView,
   tenant: TenantId,
-  options: { first: Placement; quietMs: number; signal: AbortSignal },
+  options: { quietMs: number; signal: AbortSignal },
 ): AsyncGenerator<Placement | typeof QUIET, void, undefined> {
   const { signal, quietMs } = options;
   const queue: Placement[] = [];
@@ -27,10 +27,8 @@ export async function* placementChanges(
     arrived.resolve();
   });
   try {
-    // Between the write of `first` and the listener a change may have passed: the view has it, or will bring it.
     const known = view.get(tenant);
-    yield options.first;
-    if (known !== undefined && known.updatedAt > options.first.updatedAt) yield known;
+    if (known !== undefined) yield known;
     while (!signal.aborted) {
       const next = queue.shift();
       if (next !== undefined) {

@@ -7,7 +7,7 @@ import { connect as tls } from 'node:tls';
 import { promisify } from 'node:util';
 import { testPostgres } from '@drover/testkit';
 import pg from 'pg';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { cancelRequest, int32, message, SSL_REQUEST } from './protocol/builders.ts';
 import { bind, close, describe as describeMessage, execute, flush, parse, query, RawClient, sync } from './raw.testing.ts';
 import { PASSWORD, type World, world } from './world.testing.ts';
@@ -20,8 +20,15 @@ beforeAll(async () => {
 });
 afterAll(() => w.close());
 
+const raws: RawClient[] = [];
+afterEach(async () => {
+  await w.endClients();
+  for (const client of raws.splice(0)) client.socket.destroy();
+});
+
 const raw = async (user = 'acme.app', password = PASSWORD): Promise<RawClient> => {
   const client = new RawClient(w.port);
+  raws.push(client);
   await client.login({ user, database: w.database }, password);
   return client;
 };
@@ -149,9 +156,9 @@ test('the context cannot be forged, changed or lost', async () => {
     'DISCARD SEQUENCES',
     'DEALLOCATE ALL',
     `DO $$ BEGIN PERFORM set_config('drover.' || 'context', 'globex|1|00', false); END $$`,
-    `SELECT set_config('drover.' || 'context', 'globex|1|00', false)`,
     `DO $$ BEGIN EXECUTE 'DISCARD SEQUENCES'; END $$`,
     `SELECT 1; RESET ALL; SELECT 2`,
+    `SELECT set_config('drover.' || 'context', 'globex|1|00', false)`,
   ]) {
     await client.query(sql);
     expect(await tenant(), sql).toBe('acme');

@@ -34,6 +34,8 @@ export interface World {
   place(tenant: string, change: (placement: Placement) => Placement): Promise<{ placement: Placement; revision: number }>;
   /** Closes the tenant at its primary and opens it at `to` under the next epoch, in the database only. */
   moveInDatabase(tenant: string, from: string, to: string, nextEpoch: number): Promise<void>;
+  /** Ends all clients made by {@link client}. */
+  endClients(): Promise<void>;
   metrics(): Promise<string>;
   close(): Promise<void>;
 }
@@ -164,6 +166,9 @@ export async function world(options: WorldOptions): Promise<World> {
       await a.query('SELECT drover.close_tenant($1, $2)', [tenant, nextEpoch - 1]);
       await openTenant(b, { tenant, epoch: nextEpoch });
       await Promise.all([a.end(), b.end()]);
+    },
+    endClients: async () => {
+      await Promise.all(clients.splice(0).map((client) => client.end().catch(() => undefined)));
     },
     metrics: async () => (await fetch(`${String(info['metricsUrl'])}/metrics`)).text(),
     close: async () => {
