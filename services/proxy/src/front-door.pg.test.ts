@@ -244,7 +244,7 @@ test('pipelines: several Syncs in flight, one error each, Flush, row limits, que
     ...[query('SELECT 3; SELECT 4'), parse('', 'SELECT 5'), bind('', ''), describeMessage('P', ''), execute(), sync],
   );
   expect(await c.untilReady(4)).toEqual([
-    ...['1', '2', 'D', 'C', 'ZI', '1', '2', 'E:22012', 'ZI'],
+    ...['1', '2', 'D', 'C', 'ZI', '1', 'E:22012', 'ZI'],
     ...['T', 'D', 'C', 'T', 'D', 'C', 'ZI', '1', '2', 'T', 'D', 'C', 'ZI'],
   ]);
   c.send(parse('', 'SELECT generate_series(1, 3)'), bind('p', ''), execute('p', 2), flush);
@@ -404,7 +404,7 @@ test('large messages and rows pass whole', async () => {
   const { rows } = await client.query("SELECT repeat('y', 1000) AS y FROM generate_series(1, 20000)");
   expect(rows.length).toBe(20_000);
   const values = Array.from({ length: 5000 }, (_, i) => i);
-  expect((await client.query(`SELECT ${values.map((_, i) => `$${i + 1}::int`).join('+')} AS sum`, values)).rows[0].sum).toBe(12_497_500);
+  expect((await client.query(`SELECT (SELECT sum(v)::int FROM unnest(ARRAY[${values.map((_, i) => `$${i + 1}`).join()}]::int[]) v) AS sum`, values)).rows[0].sum).toBe(12_497_500);
 });
 
 test('a suspended tenant is sent away and refused', async () => {

@@ -461,6 +461,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     if (!this.replies.empty) this.owe(code, payload);
     else {
       this.#delivered++;
+      if (payload !== undefined) this.#confirm(payload as ParseNote);
       if (this.#replaySkip > 0) this.#replaySkip--;
       else this.toClientOne(bytes);
     }
@@ -547,12 +548,20 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   /** The head of what is owed was answered. */
   answered(): void {
     if ((this.replies.head & OWN) === 0) this.#delivered++;
-    if ((this.replies.head & KIND) === ENTRY.query) {
+    const kind = this.replies.head & KIND;
+    if (kind === ENTRY.parse || kind === ENTRY.localParse) this.#confirm(this.replies.payload as ParseNote | undefined);
+    if (kind === ENTRY.query) {
       const effects = this.replies.payload as readonly Effect[] | undefined;
       if (effects !== undefined && !this.queryFailed) this.tentative.push(...effects);
       this.queryFailed = false;
     }
     this.replies.shift();
+  }
+
+  #confirm(note: ParseNote | undefined): void {
+    if (note?.name === undefined || note.name === null || note.statement === null) return;
+    const named = this.named.get(note.name);
+    if (named?.statement === note.statement) named.confirmed = true;
   }
 
   /** ReadyForQuery. @returns whether the backend is free of this client. */
@@ -650,7 +659,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
       return;
     }
     if (note.onBackend) this.backend?.prepared.delete(note.statement);
-    if (note.name !== null) this.forget(note.name);
+    if (note.name !== null && this.named.get(note.name)?.statement === note.statement) this.forget(note.name);
   }
 
   /** DDL changed a result type: PostgreSQL refuses the old plan for ever; the next use prepares it anew. */

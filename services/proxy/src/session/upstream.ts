@@ -28,6 +28,8 @@ const COPY_FAIL = 0x66;
 export interface Named {
   readonly statement: Statement;
   readonly verdict: Verdict | null;
+  /** The server (or the proxy in its place) has said ParseComplete. */
+  confirmed: boolean;
 }
 
 /** The client's unnamed statement: lives until its next Parse or simple query, across backends. */
@@ -196,7 +198,7 @@ function onParse(s: Session, b: Buffer, p: number, e: number, cut: Cut): void {
   }
   const name = b.toString('utf8', p + 5, nameEnd);
   const existing = s.named.get(name);
-  if (existing !== undefined && !s.replaying) {
+  if (existing?.confirmed === true && !s.replaying) {
     // The name is taken: PostgreSQL itself says so (42P05) when it is asked for the same name again.
     ensureNamed(s, existing.statement, cut, p);
     cut(e, existing.statement.parse);
@@ -206,7 +208,7 @@ function onParse(s: Session, b: Buffer, p: number, e: number, cut: Cut): void {
   const body = sql === undefined ? b.subarray(nameEnd + 1, e) : rebuilt(b, nameEnd, textEnd, e, sql).subarray(6);
   const statement = s.door.registry.intern(body, sql === undefined ? textEnd - nameEnd - 1 : Buffer.byteLength(sql));
   if (existing !== undefined) s.door.registry.release(existing.statement);
-  s.named.set(name, { statement, verdict });
+  s.named.set(name, { statement, verdict, confirmed: false });
   if (s.backend?.prepared.has(statement) === true) {
     cut(e);
     s.oweLocal(ENTRY.localParse, PARSE_COMPLETE, { name, statement, onBackend: false } satisfies ParseNote);
