@@ -119,7 +119,8 @@ class HeldLease implements Lease {
       await sleep(Math.min(left, ttlMs / 5), stop);
       if (stop.aborted) break;
       // One renewal at a time; a slow answer must not keep us from seeing the deadline pass.
-      pending ??= this.#renewOnce(key, ttlMs).finally(() => {
+      // A request lost with a connection is answered by nothing for ten seconds: half the lease is waited for, then it is asked again.
+      pending ??= Promise.race([this.#renewOnce(key, ttlMs), sleep(ttlMs / 2, stop)]).then(() => {
         pending = undefined;
       });
     }

@@ -123,7 +123,7 @@ export async function run(options: RunOptions): Promise<void> {
       }),
     );
     view.onChange(() => guard.note({ id, address: address(), revision: view.revision }));
-    closer.add(serveQuiesce(bus, { id, book, revision: () => view.revision, onChange: (listener) => view.onChange(listener) }));
+    closer.add(serveQuiesce(bus, { name: () => guard.name, book, revision: () => view.revision, onChange: (listener) => view.onChange(listener) }));
 
     const probed = new Map<ClusterId, boolean>();
     for (const cluster of config.clusters) {

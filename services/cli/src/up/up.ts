@@ -43,6 +43,7 @@ export interface UpOptions {
 }
 
 export const UP_CLUSTERS = ['east', 'west'] as const;
+const NATS_MAX_PAYLOAD = 8 * 1024 * 1024;
 
 export async function up(options: UpOptions): Promise<void> {
   const say = new Reporter(options);
@@ -107,6 +108,7 @@ export async function up(options: UpOptions): Promise<void> {
       });
     }
     ready(say, layout, state, config, tenants, metrics);
+    watchServers(servers, layout, state, say, options.signal);
     await until(options.signal);
     say.step('stopping');
   } finally {
@@ -119,41 +121,17 @@ function until(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
-async function startServers(
-  layout: Layout,
-  state: UpState,
-  say: Reporter,
-): Promise<{ name: string; server: LocalServer }[]> {
-  const notice = (line: string) => say.line(`  ${line}`);
+async function startServers(layout: Layout, state: UpState, say: Reporter): Promise<{ name: string; server: LocalServer }[]> {
   const clusters = UP_CLUSTERS.map(async (name) => {
-    const dir = layout.cluster(name);
-    const left = await attachPostgres({
-      dir,
-      superPassword: state.superPassword,
-      major: state.major as PgMajor,
-    }).catch(() => null);
+    const own = { dir: layout.cluster(name), superPassword: state.superPassword, major: state.major as PgMajor };
+    const left = await attachPostgres(own).catch(() => null);
     if (left !== null) await left.stop('fast');
-    const server = await startPostgres({
-      dir,
-      port: state.ports.clusters[name] ?? 0,
-      major: state.major as PgMajor,
-      superPassword: state.superPassword,
-      notice,
-    });
-    return { name, server };
+    return { name, server: await startServer(name, layout, state, say) };
   });
   const nats = (async () => {
     const left = await attachNats({ dir: layout.nats, port: state.ports.nats }).catch(() => null);
     if (left !== null) await left.stop();
-    return {
-      name: 'nats',
-      server: await startNats({
-        dir: layout.nats,
-        port: state.ports.nats,
-        maxPayload: 8 * 1024 * 1024,
-        notice,
-      }),
-    };
+    return { name: 'nats', server: await startServer('nats', layout, state, say) };
   })();
   const settled = await Promise.allSettled([nats, ...clusters]);
   const started = settled.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : []));
@@ -163,6 +141,45 @@ async function startServers(
     throw failed.reason;
   }
   return started;
+}
+
+/** Says when a server ends (somebody tries what the third printed command does); SIGUSR1 starts those that ended again. */
+function watchServers(
+  servers: { name: string; server: LocalServer }[],
+  layout: Layout,
+  state: UpState,
+  say: Reporter,
+  signal: AbortSignal,
+): void {
+  const ended = new Set<{ name: string; server: LocalServer }>();
+  const watch = (entry: { name: string; server: LocalServer }) =>
+    void entry.server.exited.then(() => {
+      if (signal.aborted) return;
+      ended.add(entry);
+      const restart = `kill -USR1 ${process.pid}`;
+      say.event({ event: 'server_ended', name: entry.name, restart }, `  ${entry.name} has ended; \`${restart}\` starts it again`);
+    });
+  for (const entry of servers) watch(entry);
+  process.on('SIGUSR1', () => {
+    for (const entry of ended) {
+      ended.delete(entry);
+      startServer(entry.name, layout, state, say).then(
+        (server) => {
+          entry.server = server;
+          watch(entry);
+          say.event({ event: 'server_started', name: entry.name, pid: server.pid }, `  ${entry.name} is back (pid ${server.pid})`);
+        },
+        (error: unknown) => say.line(`  ${entry.name} did not start: ${describeError(error)}`),
+      );
+    }
+  });
+}
+
+function startServer(name: string, layout: Layout, state: UpState, say: Reporter): Promise<LocalServer> {
+  const notice = (line: string) => say.line(`  ${line}`);
+  if (name === 'nats') return startNats({ dir: layout.nats, port: state.ports.nats, maxPayload: NATS_MAX_PAYLOAD, notice });
+  const port = state.ports.clusters[name] ?? 0;
+  return startPostgres({ dir: layout.cluster(name), port, major: state.major as PgMajor, superPassword: state.superPassword, notice });
 }
 
 function writeConfig(layout: Layout, state: UpState): Config {

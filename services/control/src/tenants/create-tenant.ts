@@ -3,7 +3,7 @@
  * follows is safe to repeat, so a request that was interrupted is finished by sending it again with its id (I10).
  *
  * A replica of a tenant without rows needs no copy: it follows the stream from before the first write. Its row is there before the
- * primary opens; whether there are rows is asked again after that, when every later change carries the epoch it follows.
+ * primary opens, and whether there are rows is asked once more in the transaction that opens it.
  */
 import { streamName } from '@drover/bus';
 import type { Placement, ReplicaState, Tenant } from '@drover/catalog';
@@ -156,21 +156,40 @@ async function open(context: ControlContext, placement: Placement): Promise<Plac
   const pool = context.pool(primary, database);
   const row = await readTenantRow(pool, tenant);
   if (placement.state === 'moving' || (row !== null && row.epoch >= placement.epoch)) return placement;
-  const live = Object.entries(placement.replicas).flatMap(([name, { state }]) =>
-    state === 'live' ? [name as ClusterId] : [],
-  );
+  const { failed, prepared } = await prepareReplicas(context, placement);
+  let after = failed.size === 0 ? placement : await mustBeCopied(context, placement, failed);
+  if (!(await openUnlessRows(context, placement, prepared.size > 0))) {
+    after = await mustBeCopied(context, after, prepared);
+    await openTenant(pool, { tenant, epoch: placement.epoch });
+  }
+  await Promise.all([...prepared].map((cluster) => nudgeApply(context.bus, cluster, tenant)));
+  return after;
+}
+
+/** Live replicas follow the first epoch from its beginning. */
+async function prepareReplicas(
+  context: ControlContext,
+  placement: Placement,
+): Promise<{ failed: ReadonlySet<ClusterId>; prepared: ReadonlySet<ClusterId> }> {
+  const { tenant, primary, database, epoch: first, epochSeq, replicas } = placement;
   const failed = new Set<ClusterId>();
+  const prepared = new Set<ClusterId>();
+  const stream = streamName(primary, partitionOf(tenant, context.config.nats.partitions));
   await Promise.all(
-    live.map(async (cluster) => {
+    Object.entries(replicas).map(async ([name, { state }]) => {
+      if (state !== 'live') return;
+      const cluster = name as ClusterId; // the keys of a placement's replicas are clusters
       try {
-        await followTenant(context.pool(cluster, database), {
+        const follow = {
           tenant,
-          epoch: placement.epoch,
+          epoch: first,
           source: primary,
           feed: 'catchup',
-          stream: streamName(primary, partitionOf(tenant, context.config.nats.partitions)),
-          streamSeq: placement.epochSeq,
-        });
+          stream,
+          streamSeq: epochSeq,
+        } as const;
+        await followTenant(context.pool(cluster, database), follow);
+        prepared.add(cluster);
       } catch (error) {
         if (isCancelled(error)) throw error;
         context.log.warn('a replica could not be prepared; it will be copied', {
@@ -182,14 +201,27 @@ async function open(context: ControlContext, placement: Placement): Promise<Plac
       }
     }),
   );
-  await openTenant(pool, { tenant, epoch: placement.epoch });
-  const copied =
-    live.length > 0 && (await hasRows(pool, context.config.tagging, database, tenant))
-      ? new Set(live)
-      : failed;
-  const after = copied.size === 0 ? placement : await mustBeCopied(context, placement, copied);
-  await Promise.all(live.map((cluster) => nudgeApply(context.bus, cluster, tenant)));
-  return after;
+  return { failed, prepared };
+}
+
+/**
+ * Opens the tenant; false, and nothing done, when `check` is set and it has rows. Rows that an application wrote past the proxy before the
+ * epoch's message in the WAL are seen here; those after it reach the replicas that follow.
+ */
+function openUnlessRows(context: ControlContext, placement: Placement, check: boolean): Promise<boolean> {
+  const { tenant, primary, database, epoch: first } = placement;
+  const found = new Error('rows');
+  return context
+    .pool(primary, database)
+    .transaction(async (client) => {
+      await openTenant(client, { tenant, epoch: first });
+      if (check && (await hasRows(client, context.config.tagging, database, tenant))) throw found;
+      return true;
+    })
+    .catch((error: unknown) => {
+      if (error === found) return false;
+      throw error;
+    });
 }
 
 function mustBeCopied(

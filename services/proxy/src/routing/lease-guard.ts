@@ -5,8 +5,12 @@
 import { type Bus, holdLease, type Lease } from '@drover/bus';
 import { describeError, sleep } from '@drover/core';
 
+const RECONNECT_LOOK_MS = 20;
+
 export class LeaseGuard {
   #lease: Lease | undefined;
+  #terms = 0;
+  #name = '';
   readonly #now: () => number;
 
   constructor(now: () => number = () => performance.now()) {
@@ -15,6 +19,11 @@ export class LeaseGuard {
 
   valid(): boolean {
     return this.#lease !== undefined && this.#now() < this.#lease.deadline;
+  }
+
+  /** Name of the present lease, behind the prefix `proxy.`; each term has its own. */
+  get name(): string {
+    return this.#name;
   }
 
   note(value: Record<string, unknown>): void {
@@ -35,10 +44,15 @@ export class LeaseGuard {
   }): Promise<void> {
     const { signal } = options;
     while (!signal.aborted) {
+      // Requests made while disconnected are lost, and their timeout is long.
+      while (options.bus.status() !== 'connected' && (await sleep(RECONNECT_LOOK_MS, signal)));
+      if (signal.aborted) return;
       const lost = Promise.withResolvers<void>();
+      // A name of its own for each term: nobody else asks for it, so it is had at once, without waiting for the last one to run out.
+      const name = `${options.id}-${++this.#terms}`;
       try {
         const lease = await holdLease(options.bus, {
-          key: `proxy.${options.id}`,
+          key: `proxy.${name}`,
           ttlMs: options.ttlMs,
           value: options.value(),
           replicas: options.replicas,
@@ -46,6 +60,7 @@ export class LeaseGuard {
           onLost: () => lost.resolve(),
         });
         if (lease === undefined) return;
+        this.#name = name;
         this.#lease = lease;
         options.onHeld();
         const stopped = new AbortController();

@@ -9,7 +9,8 @@ import type { TenantBook } from './tenant-book.ts';
 export const QUIESCE_SUBJECT = 'drover.proxy.quiesce';
 
 export interface QuiescePorts {
-  readonly id: string;
+  /** What this proxy is called in the leases. */
+  name(): string;
   readonly book: TenantBook;
   /** How far the placement view has come. */
   revision(): number;
@@ -82,7 +83,7 @@ export function serveQuiesce(bus: Bus, ports: QuiescePorts): Closeable {
       const { tenant, revision } = request;
       if (typeof tenant !== 'string' || typeof revision !== 'number') return;
       quiesce.ask(`${inbox}/${tenant}`, tenant, revision, () => {
-        bus.nc.publish(inbox, JSON.stringify({ proxy: ports.id, tenant, quiet: true }));
+        bus.nc.publish(inbox, JSON.stringify({ proxy: ports.name(), tenant, quiet: true }));
       });
     },
   });

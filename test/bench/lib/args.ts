@@ -1,0 +1,99 @@
+/** The flags of `npm run bench`. Pure. */
+import { parseArgs } from 'node:util';
+import { DroverError } from '@drover/core';
+
+export const BENCHES = ['data', 'latency', 'proxy'] as const;
+export type BenchName = (typeof BENCHES)[number];
+
+export const CASES = ['big', 'ten', 'single', 'update', 'mix', 'hot'] as const;
+export type CaseName = (typeof CASES)[number];
+
+export interface Options {
+  readonly benches: readonly BenchName[];
+  readonly rounds: number;
+  /** Rows of one case and round; a multiple of {@link ROWS_STEP}. */
+  readonly rows: number;
+  readonly cases: readonly CaseName[];
+  /** Transactions a second of the latency benchmark. */
+  readonly rates: readonly number[];
+  /** Of one measurement of latency and of the proxy. */
+  readonly seconds: number;
+  readonly profileTo: string | undefined;
+  readonly out: string | undefined;
+  readonly help: boolean;
+}
+
+/** 1,000 tenants, ten rows in a transaction, and a tenth of them in `mix`. */
+export const ROWS_STEP = 100_000;
+
+export const HELP = `npm run bench -- [flags]
+  --only a,b        ${BENCHES.join(', ')} (default: all)
+  --cases a,b       of data: ${CASES.join(', ')} (default: all)
+  --rounds n        rounds, of which the median counts (default 3)
+  --rows n          rows of one case and round, in steps of ${ROWS_STEP} (default 500000)
+  --rates a,b       transactions a second of latency (default 500,2000)
+  --seconds n       of one measurement of latency and of the proxy (default 15)
+  --quick           one short round of everything, for a first look
+  --profile dir     CPU profiles of Drover's services go there
+  --out dir         where the JSON goes (default test/bench/out)
+`;
+
+/** @throws DroverError config.invalid naming the flag */
+export function parseFlags(args: readonly string[]): Options {
+  const { values } = flagsOf(args);
+  const quick = values.quick === true;
+  const rows = whole('rows', values.rows, quick ? 100_000 : 500_000);
+  if (rows % ROWS_STEP !== 0) throw invalid(`--rows is a multiple of ${ROWS_STEP}`);
+  return {
+    benches: listed('only', values.only, BENCHES),
+    cases: listed('cases', values.cases, CASES),
+    rounds: whole('rounds', values.rounds, quick ? 1 : 3),
+    rows,
+    rates: (values.rates ?? '500,2000').split(',').map((rate) => whole('rates', rate, 0)),
+    seconds: whole('seconds', values.seconds, quick ? 4 : 15),
+    profileTo: values.profile,
+    out: values.out,
+    help: values.help === true,
+  };
+}
+
+function flagsOf(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        only: { type: 'string' },
+        cases: { type: 'string' },
+        rounds: { type: 'string' },
+        rows: { type: 'string' },
+        rates: { type: 'string' },
+        seconds: { type: 'string' },
+        quick: { type: 'boolean' },
+        profile: { type: 'string' },
+        out: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    });
+  } catch (cause) {
+    throw invalid((cause as Error).message, cause);
+  }
+}
+
+function listed<T extends string>(flag: string, text: string | undefined, all: readonly T[]): readonly T[] {
+  if (text === undefined) return all;
+  const wanted = text.split(',');
+  const unknown = wanted.find((name) => !all.some((known) => known === name));
+  if (unknown !== undefined) throw invalid(`--${flag}: there is no "${unknown}"; there are ${all.join(', ')}`);
+  return all.filter((name) => wanted.includes(name));
+}
+
+function whole(flag: string, text: string | undefined, fallback: number): number {
+  if (text === undefined) return fallback;
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value <= 0) throw invalid(`--${flag}: "${text}" is not a whole number above 0`);
+  return value;
+}
+
+function invalid(message: string, cause?: unknown): DroverError {
+  return new DroverError('config.invalid', message, { hint: '--help shows the flags', cause });
+}
