@@ -4,7 +4,7 @@
  *
  *   node scripts/bootstrap.mjs start|test|check|install [arguments passed on]
  */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { forward } from './lib/child.mjs';
@@ -26,15 +26,15 @@ async function main() {
     throw new Failure(`usage: node scripts/bootstrap.mjs ${Object.keys(COMMANDS).join('|')} [arguments]`);
   }
   const major = Number(process.versions.node.split('.')[0]);
-  if (major < NODE_MIN) throw new Failure(`Node.js ${NODE_MIN} or newer is needed, this is ${process.versions.node}.`);
+  if (major < NODE_MIN)
+    throw new Failure(`Node.js ${NODE_MIN} or newer is needed, this is ${process.versions.node}.`);
   if (process.platform === 'win32') throw new Failure('Windows is not supported; run this inside WSL.');
   await ensureDependencies(root);
   const node = await ensureNode(root);
   const program = COMMANDS[command];
   if (program === null) return 0;
-  if (!existsSync(join(root, program[0]))) throw new Failure(`${program[0]} is missing: is this a whole clone?`);
-  const temporary = process.env.TMPDIR;
-  if (temporary) mkdirSync(temporary, { recursive: true });
+  if (!existsSync(join(root, program[0])))
+    throw new Failure(`${program[0]} is missing: is this a whole clone?`);
   return forward(node, ['--import', join(root, 'scripts/lib/end-with-parent.mjs'), ...program, ...args], {
     cwd: root,
     env: { ...process.env, PATH: join(root, 'node_modules/.bin') + delimiter + (process.env.PATH ?? '') },

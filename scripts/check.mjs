@@ -21,7 +21,9 @@ for (const [name, program, args] of checks) {
   const start = performance.now();
   const code = await steps.run(program, args);
   if (steps.stopped !== null) process.exit(steps.exitCode);
-  console.error(`drover: ${name}: ${code === 0 ? 'ok' : 'FAILED'} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
+  console.error(
+    `drover: ${name}: ${code === 0 ? 'ok' : 'FAILED'} (${((performance.now() - start) / 1000).toFixed(1)} s)`,
+  );
   if (code !== 0) failed.push(name);
 }
 console.error(failed.length === 0 ? 'drover: all checks passed' : `drover: failed: ${failed.join(', ')}`);

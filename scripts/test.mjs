@@ -7,21 +7,22 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Steps } from './lib/steps.mjs';
-import { addUp, closingLine } from './lib/test-counts.mjs';
+import { addUp, chooseProjects, closingLine } from './lib/test-counts.mjs';
 
 const PROJECTS = ['unit', 'servers', 'system'];
 /** What tests started is ended by watchdogs of their own, which need a moment when a run was cut short. */
 const CLEAN_UP_MS = 10_000;
 
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
-const args = process.argv.slice(2);
 const steps = new Steps();
 const folder = mkdtempSync(join(tmpdir(), 'drover-run-'));
 let code = 1;
 try {
   code = await main();
 } catch (error) {
-  console.error(`drover: ${error instanceof Error ? error.message : error}${error?.hint ? `; ${error.hint}` : ''}`);
+  console.error(
+    `drover: ${error instanceof Error ? error.message : error}${error?.hint ? `; ${error.hint}` : ''}`,
+  );
 } finally {
   await watchdogsGone();
   rmSync(folder, { recursive: true, force: true });
@@ -29,26 +30,31 @@ try {
 process.exit(code);
 
 async function main() {
-  const ownChoice = args.some((arg) => arg === '--project' || arg.startsWith('--project='));
-  const only = ownChoice && /^(--project[= ])?unit$/.test(args.join(' '));
-  if (!only) {
+  const { projects, rest } = chooseProjects(process.argv.slice(2), PROJECTS);
+  if (projects.some((project) => project !== 'unit')) {
     const { findNatsServer } = await import('../packages/local/src/nats-binary.ts');
     await findNatsServer((line) => console.error(`drover: ${line}`));
   }
   const reports = [];
   let failed = 0;
-  for (const project of ownChoice ? [null] : PROJECTS) {
-    const report = join(folder, `${project ?? 'own'}.json`);
-    const result = await steps.run(process.execPath, [
-      'node_modules/vitest/vitest.mjs',
-      'run',
-      ...(project === null ? [] : ['--project', project]),
+  for (const project of projects) {
+    const report = join(folder, `${project}.json`);
+    const options = [
+      '--project',
+      project,
       '--reporter=default',
       '--reporter=json',
       `--outputFile.json=${report}`,
-      ...(args.length > 0 || project === 'system' ? ['--passWithNoTests'] : []),
-      ...args,
-    ], { env: { ...process.env, DROVER_TEST_RUN_DIR: folder } });
+    ];
+    // A filter that names one file matches nothing in the other projects.
+    if (rest.length > 0) options.push('--passWithNoTests');
+    const result = await steps.run(
+      process.execPath,
+      ['node_modules/vitest/vitest.mjs', 'run', ...options, ...rest],
+      {
+        env: { ...process.env, DROVER_TEST_RUN_DIR: folder },
+      },
+    );
     if (steps.stopped !== null) return steps.exitCode;
     if (result !== 0) failed ||= result;
     reports.push(readReport(report));

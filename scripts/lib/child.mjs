@@ -15,7 +15,11 @@ const PARENT_CHECK_MS = 1000;
  */
 export function forward(program, args, options) {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { ...options, stdio: ['inherit', 'inherit', 'inherit', 'ipc'], detached: true });
+    const child = spawn(program, args, {
+      ...options,
+      stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+      detached: true,
+    });
     let last = -SAME_PRESS_MS;
     const pass = (signal) => {
       const now = performance.now();

@@ -28,7 +28,9 @@ export async function ensureDependencies(root) {
 /** node_modules that somebody's own `npm ci` made after the lock file was written. */
 function installedByHand(root) {
   const installed = time(join(root, 'node_modules/.package-lock.json'));
-  return installed !== null && installed >= (time(join(root, 'package-lock.json')) ?? Number.POSITIVE_INFINITY);
+  return (
+    installed !== null && installed >= (time(join(root, 'package-lock.json')) ?? Number.POSITIVE_INFINITY)
+  );
 }
 
 function stampText(root) {
@@ -112,15 +114,22 @@ function execute(program, args, cwd) {
 export function explainNpm({ output }) {
   if (output === 'ENOENT npm') return 'npm was not found; install it together with Node.js.';
   if (output.startsWith('stopped by')) return `npm was ${output}.`;
-  if (/\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT)\b/.test(output)) {
+  if (
+    /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT)\b/.test(
+      output,
+    )
+  ) {
     return 'the npm registry cannot be reached; check the network (or the proxy and registry in the npm configuration) and run this again.';
   }
   if (/\bENOSPC\b/.test(output)) return 'the disk is full: npm could not install the dependencies.';
-  if (/\b(EACCES|EPERM|EROFS)\b/.test(output)) return 'npm may not write to node_modules or its cache; check who owns them.';
+  if (/\b(EACCES|EPERM|EROFS)\b/.test(output))
+    return 'npm may not write to node_modules or its cache; check who owns them.';
   if (/can only install packages when your package\.json and package-lock\.json/.test(output)) {
     return 'package.json and package-lock.json do not fit together; run `npm install` and commit the lock file.';
   }
-  const lines = output.split('\n').filter((line) => line.trim() !== '' && !line.includes('A complete log of this run'));
+  const lines = output
+    .split('\n')
+    .filter((line) => line.trim() !== '' && !line.includes('A complete log of this run'));
   return `npm could not install the dependencies:\n${lines.slice(-12).join('\n')}`;
 }
 

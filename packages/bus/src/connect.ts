@@ -1,15 +1,21 @@
-/** The connection to NATS: reconnects for ever, checks the server's version and JetStream once at the start. */
-import { type Closeable, DroverError, describeError } from '@drover/core';
+/**
+ * The connection to NATS. It reconnects for ever; what waits for an answer learns at once that the connection broke, because
+ * that answer will never come.
+ */
+import { type Closeable, cancelled, DroverError, describeError } from '@drover/core';
 import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { connect, errors, type NatsConnection } from '@nats-io/transport-node';
 
 export interface BusOptions {
+  /** One URL, or several separated by commas. */
   readonly url: string;
   readonly user?: string;
   readonly password?: string;
   /** Shown by the server's monitoring. */
   readonly name: string;
 }
+
+export type BusStatus = 'connected' | 'disconnected';
 
 export interface Bus extends Closeable {
   readonly nc: NatsConnection;
@@ -18,58 +24,25 @@ export interface Bus extends Closeable {
   /** Largest message the server takes, bytes, headers included. */
   readonly maxPayload: number;
   readonly serverVersion: string;
-  status(): 'connected' | 'disconnected';
+  status(): BusStatus;
+  /** Called at each change; returns how to stop. */
+  onStatus(listener: (status: BusStatus) => void): () => void;
+  /** Resolves at once when connected, otherwise with the next connection. @throws `internal.cancelled` when the signal aborts or the bus closes */
+  connected(signal?: AbortSignal): Promise<void>;
+  /** The outcome of `asked`, unless the connection breaks first. @throws DroverError `bus.unreachable` then: the outcome is not known */
+  unlessBroken<T>(asked: Promise<T>): Promise<T>;
 }
+
+const REQUEST_TIMEOUT_MS = 10_000;
 
 /** @throws DroverError `bus.unreachable`, `bus.version` */
 export async function connectBus(options: BusOptions): Promise<Bus> {
-  let nc: NatsConnection;
-  try {
-    nc = await connect({
-      servers: options.url,
-      name: options.name,
-      ...(options.user === undefined ? {} : { user: options.user, pass: options.password ?? '' }),
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 250,
-      reconnectJitter: 100,
-      pingInterval: 5000,
-      maxPingOut: 2,
-      timeout: 5000,
-    });
-  } catch (error) {
-    throw new DroverError('bus.unreachable', `NATS does not answer at ${options.url}`, {
-      cause: error,
-      hint: 'start it, or correct [nats] url in drover.toml',
-    });
-  }
+  const nc = await dial(options);
   try {
     const version = nc.info?.version ?? '0';
-    const [major = 0, minor = 0] = version.split('.').map(Number);
-    if (major < 2 || (major === 2 && minor < 10)) {
-      throw new DroverError('bus.version', `nats-server ${version} is too old`, {
-        hint: 'use 2.10 or newer',
-      });
-    }
-    if (nc.info?.jetstream !== true) {
-      throw new DroverError('bus.version', 'this nats-server runs without JetStream', {
-        hint: 'start it with `jetstream {}` in its configuration',
-      });
-    }
-    let connected = true;
-    void watchStatus(nc, (state) => {
-      connected = state;
-    });
-    return {
-      nc,
-      js: jetstream(nc, { timeout: 10_000 }),
-      jsm: await jetstreamManager(nc, { timeout: 10_000 }),
-      maxPayload: nc.info.max_payload,
-      serverVersion: version,
-      status: () => (connected && !nc.isClosed() ? 'connected' : 'disconnected'),
-      close: async () => {
-        if (!nc.isClosed()) await nc.close();
-      },
-    };
+    checkServer(version, nc.info?.jetstream === true);
+    const jsm = await jetstreamManager(nc, { timeout: REQUEST_TIMEOUT_MS });
+    return new NatsBus(nc, jsm, version);
   } catch (error) {
     await nc.close();
     if (error instanceof DroverError) throw error;
@@ -79,9 +52,126 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
   }
 }
 
-async function watchStatus(nc: NatsConnection, set: (connected: boolean) => void): Promise<void> {
-  for await (const status of nc.status()) {
-    if (status.type === 'disconnect') set(false);
-    else if (status.type === 'reconnect') set(true);
+async function dial(options: BusOptions): Promise<NatsConnection> {
+  try {
+    return await connect({
+      servers: options.url.split(',').map((server) => server.trim()),
+      name: options.name,
+      ...(options.user === undefined ? {} : { user: options.user, pass: options.password ?? '' }),
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 250,
+      reconnectJitter: 100,
+      ignoreAuthErrorAbort: true, // rights may be mended while we keep trying
+      noAsyncTraces: true,
+      pingInterval: 5000,
+      maxPingOut: 2,
+      timeout: 5000,
+    });
+  } catch (error) {
+    const refused = error instanceof errors.AuthorizationError;
+    throw new DroverError(
+      'bus.unreachable',
+      refused ? `NATS at ${options.url} refuses the login` : `NATS does not answer at ${options.url}`,
+      {
+        cause: error,
+        hint: refused
+          ? 'correct [nats] user and password in drover.toml'
+          : 'start it, or correct [nats] url in drover.toml',
+      },
+    );
+  }
+}
+
+/** @throws DroverError `bus.version` */
+export function checkServer(version: string, jetStream: boolean): void {
+  if (!versionAtLeast(version, 2, 10)) {
+    throw new DroverError('bus.version', `nats-server ${version} is too old`, { hint: 'use 2.10 or newer' });
+  }
+  if (!jetStream) {
+    throw new DroverError('bus.version', 'this nats-server runs without JetStream', {
+      hint: 'start it with `jetstream {}` in its configuration',
+    });
+  }
+}
+
+export function versionAtLeast(version: string, major: number, minor: number): boolean {
+  const [a = 0, b = 0] = version.replace(/^v/, '').split('.').map(Number);
+  return a > major || (a === major && b >= minor);
+}
+
+class NatsBus implements Bus {
+  readonly nc: NatsConnection;
+  readonly js: JetStreamClient;
+  readonly jsm: JetStreamManager;
+  readonly serverVersion: string;
+  readonly #listeners = new Set<(status: BusStatus) => void>();
+  #connected = true;
+
+  constructor(nc: NatsConnection, jsm: JetStreamManager, version: string) {
+    this.nc = nc;
+    this.js = jetstream(nc, { timeout: REQUEST_TIMEOUT_MS });
+    this.jsm = jsm;
+    this.serverVersion = version;
+    void this.#follow();
+  }
+
+  get maxPayload(): number {
+    return this.nc.info?.max_payload ?? 1024 * 1024;
+  }
+
+  status(): BusStatus {
+    return this.#connected && !this.nc.isClosed() ? 'connected' : 'disconnected';
+  }
+
+  onStatus(listener: (status: BusStatus) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  connected(signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted || this.nc.isClosed()) return Promise.reject(cancelled());
+    if (this.#connected) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const end = () => {
+        off();
+        signal?.removeEventListener('abort', end);
+        if (this.status() === 'connected' && !signal?.aborted) resolve();
+        else reject(cancelled());
+      };
+      const off = this.onStatus((status) => {
+        if (status === 'connected' || this.nc.isClosed()) end();
+      });
+      signal?.addEventListener('abort', end, { once: true });
+    });
+  }
+
+  unlessBroken<T>(asked: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const broken = () =>
+        reject(new DroverError('bus.unreachable', 'the connection to NATS broke before the answer came'));
+      const off = this.onStatus((status) => {
+        if (status === 'disconnected') broken();
+      });
+      if (this.nc.isClosed()) broken();
+      asked.then(resolve, reject).finally(off);
+    });
+  }
+
+  async close(): Promise<void> {
+    if (!this.nc.isClosed()) await this.nc.close();
+    this.#tell(false);
+  }
+
+  async #follow(): Promise<void> {
+    for await (const status of this.nc.status()) {
+      if (status.type === 'disconnect') this.#tell(false);
+      else if (status.type === 'reconnect') this.#tell(true);
+    }
+    this.#tell(false);
+  }
+
+  #tell(connected: boolean): void {
+    this.#connected = connected;
+    for (const listener of [...this.#listeners]) listener(connected ? 'connected' : 'disconnected');
   }
 }

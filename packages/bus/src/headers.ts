@@ -5,6 +5,7 @@ export const H_GROUP = 'Drover-Group';
 export const H_LAST = 'Drover-Last';
 export const H_CHUNK = 'Drover-Chunk';
 export const H_TRACE = 'traceparent';
+export const H_ID = 'Nats-Msg-Id';
 
 /** `<first sequence of the flush group>;<safe LSN>`: all of the partition up to the safe LSN is before the group. */
 export function formatGroup(firstSeq: number, safeLsn: Lsn): string {
@@ -37,9 +38,25 @@ export function parseChunk(text: string): { index: number; count: number } | und
   return index < count ? { index, count } : undefined;
 }
 
-/** `<systemId>.<generation>.…` of a message id, or undefined. */
-export function parseMessageId(id: string): { systemId: string; generation: number } | undefined {
-  const [systemId, generation] = id.split('.');
+/**
+ * Id of one message: the block's, the chunk, the sequence it is meant for and who sends it. So a resend is recognised, and neither
+ * another place nor another publisher's message can be taken for it: the server would swallow what it takes for a duplicate.
+ */
+export function messageId(blockId: string, chunk: number, seq: number, publisher: string): string {
+  return `${blockId}.${chunk}@${seq}.${publisher}`;
+}
+
+export interface BlockSource {
+  readonly systemId: string;
+  readonly generation: number;
+  /** Whose LSNs can be compared: system, generation and, where several databases feed a stream, the database. */
+  readonly origin: string;
+}
+
+/** Of a block id `<systemId>.<generation>.<token>.<first LSN>.<part>[.<database>]` or a message id made of it. */
+export function parseMessageId(id: string): BlockSource | undefined {
+  const [systemId, generation, , , part, database] = id.split('.');
   if (systemId === undefined || generation === undefined || !/^\d+$/.test(generation)) return undefined;
-  return { systemId, generation: Number(generation) };
+  const named = part !== undefined && database !== undefined && !database.includes('@') ? database : '';
+  return { systemId, generation: Number(generation), origin: `${systemId}.${generation}.${named}` };
 }

@@ -3,12 +3,14 @@ import type { ClusterId } from '@drover/core';
 
 /** Token of heartbeats and of barriers for every tenant of a partition; no tenant's token starts with an underscore but `_shared`. */
 export const HEARTBEAT_TOKEN = '_heartbeat';
+/** Token of the empty messages with which a publisher shuts its predecessors out; see `fence.ts`. */
+export const FENCE_TOKEN = '_fence';
 
 export function streamName(cluster: ClusterId, partition: number): string {
   return `DROVER_CDC_${cluster}_${partition}`;
 }
 
-/** `token` is a tenant's token (core's `tenantToken`) or {@link HEARTBEAT_TOKEN}. */
+/** `token` is a tenant's token (core's `tenantToken`), {@link HEARTBEAT_TOKEN} or {@link FENCE_TOKEN}. */
 export function subjectOf(cluster: ClusterId, partition: number, token: string): string {
   return `drover.cdc.${cluster}.${partition}.${token}`;
 }

@@ -34,7 +34,7 @@ function verb<A extends unknown[]>(
     out: Output,
     options: Common & Record<string, unknown>,
     ...args: A
-  ) => Promise<boolean | undefined | void> | void,
+  ) => Promise<unknown> | unknown,
 ): Command {
   return command
     .option('--json', 'one JSON object a line')
