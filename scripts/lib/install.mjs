@@ -3,7 +3,7 @@
  */
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { progress } from './progress.mjs';
 
@@ -61,6 +61,7 @@ export async function ensureNode(root) {
     const done = progress(`installing Node.js ${RUNTIME_MAJOR}`);
     const result = await execute(process.execPath, ['installArchSpecificPackage.js'], folder);
     done(result.code === 0 ? 'done' : 'failed');
+    linkProgram(node); // npm leaves it out when there was nothing to link to
     if (await runs(node)) return node;
     if (Number(process.versions.node.split('.')[0]) >= RUNTIME_MAJOR) return process.execPath;
     if (result.code !== 0) throw new Failure(explainNpm(result));
@@ -70,6 +71,15 @@ export async function ensureNode(root) {
     `the Node.js ${RUNTIME_MAJOR} that came with the dependencies does not run on ${process.platform}-${process.arch}; ` +
       `install Node.js ${RUNTIME_MAJOR} and run this with it.`,
   );
+}
+
+function linkProgram(node) {
+  try {
+    rmSync(node, { force: true });
+    symlinkSync('../node/bin/node', node);
+  } catch {
+    // then it does not run, which is what is reported
+  }
 }
 
 function runs(node) {

@@ -1,6 +1,6 @@
 /** What nats.js throws, in our words: one meaning, one code. */
 import { DroverError, describeError } from '@drover/core';
-import { JetStreamApiError, JetStreamError, JetStreamNotEnabled } from '@nats-io/jetstream';
+import { JetStreamApiError, JetStreamError } from '@nats-io/jetstream';
 import { errors } from '@nats-io/transport-node';
 
 /** Error codes of the server (its errors.json) that mean "no room now": account, server, storage, memory, stream limits, too many at once. */
@@ -20,6 +20,21 @@ export function isStreamMissing(error: unknown): boolean {
   return error instanceof JetStreamApiError && error.code === 10059;
 }
 
+/** Not ours to translate: wrong arguments are bugs. */
+const OF_NATS = [
+  JetStreamApiError,
+  JetStreamError,
+  errors.AuthorizationError,
+  errors.ClosedConnectionError,
+  errors.ConnectionError,
+  errors.DrainingConnectionError,
+  errors.NoRespondersError,
+  errors.PermissionViolationError,
+  errors.ProtocolError,
+  errors.RequestError,
+  errors.TimeoutError,
+];
+
 /** A DroverError that says the same; what is not of the bus stays as it is. */
 export function busError(error: unknown, doing: string): unknown {
   if (error instanceof DroverError) return error;
@@ -29,11 +44,7 @@ export function busError(error: unknown, doing: string): unknown {
       hint: 'free storage of the nats-server, or raise max_bytes of the stream',
     });
   }
-  const ofNats =
-    error instanceof JetStreamError ||
-    error instanceof JetStreamApiError ||
-    error instanceof JetStreamNotEnabled ||
-    Object.values(errors).some((kind) => typeof kind === 'function' && error instanceof kind);
-  if (!ofNats) return error;
+  const jetStreamOff = error instanceof Error && error.name === 'JetStreamNotEnabled'; // a class the library keeps to itself
+  if (!jetStreamOff && !OF_NATS.some((kind) => error instanceof kind)) return error;
   return new DroverError('bus.unreachable', `${doing}: ${describeError(error)}`, { cause: error });
 }

@@ -4,8 +4,9 @@
  */
 import type { ClusterId, Lsn } from '@drover/core';
 import type { Bus } from './connect.ts';
-import { H_CHUNK, H_GROUP, H_LAST, parseChunk, parseGroup, parseLast, parseMessageId } from './headers.ts';
-import { parseSubject, streamName } from './names.ts';
+import { type BlockSource, H_CHUNK, H_GROUP, H_ID, H_LAST, parseChunk, parseGroup, parseLast, parseMessageId } from './headers.ts';
+import { FENCE_TOKEN, parseSubject, streamName } from './names.ts';
+import { readOrdered } from './ordered.ts';
 import type { StreamState } from './stream.ts';
 
 export interface TenantMark {
@@ -24,27 +25,73 @@ export interface ResumeMarks {
   readonly perTenant: ReadonlyMap<string, TenantMark>;
 }
 
-/** Reads from the stream's leader, never from a follower. Null when the stream holds no message. */
+/** The marks, and whose LSNs they are. */
+export interface FoundEnd {
+  readonly marks: ResumeMarks;
+  readonly origin: string;
+}
+
+/**
+ * Null when the stream holds no block. The end is read from the stream's leader, never from a follower; what stands before it cannot
+ * change any more. Marks of another source (system, generation, database) are not comparable and left out.
+ * @throws DroverError `bus.unreachable`
+ */
+export async function readEnd(
+  bus: Bus,
+  cluster: ClusterId,
+  partition: number,
+  state: StreamState,
+): Promise<FoundEnd | null> {
+  const last = await lastOfReader(bus, streamName(cluster, partition), state);
+  if (last === null) return null;
+  const perTenant = new Map<string, TenantMark>();
+  const messages = readOrdered(bus, {
+    stream: streamName(cluster, partition),
+    start: { seq: Math.max(last.group.firstSeq, state.firstSeq) },
+    expectCreated: state.created,
+    contiguous: true,
+    headersOnly: true,
+  });
+  for await (const item of messages) {
+    if (item.kind !== 'message') continue;
+    const { message } = item;
+    const header = (name: string) => message.headers?.get(name) ?? '';
+    const token = parseSubject(message.subject)?.token;
+    const mark = parseLast(header(H_LAST));
+    const chunk = parseChunk(header(H_CHUNK));
+    const whole = chunk === undefined || chunk.index === chunk.count - 1;
+    const ours = parseMessageId(header(H_ID))?.origin === last.source.origin;
+    if (token !== undefined && mark !== undefined && whole && ours) perTenant.set(token, mark);
+    if (message.seq >= last.seq) break;
+  }
+  const { systemId, generation, origin } = last.source;
+  return { origin, marks: { ...last.group, systemId, generation, perTenant } };
+}
+
+/** As {@link readEnd}, only the marks. */
 export async function readResumeMarks(
   bus: Bus,
   cluster: ClusterId,
   partition: number,
   state: StreamState,
 ): Promise<ResumeMarks | null> {
-  const name = streamName(cluster, partition);
-  const last = state.messages === 0 ? null : await bus.jsm.streams.getMessage(name, { seq: state.lastSeq });
-  const group = last === null ? undefined : parseGroup(last.header.get(H_GROUP));
-  const source = last === null ? undefined : parseMessageId(last.header.get('Nats-Msg-Id'));
-  if (group === undefined || source === undefined) return null;
-  const perTenant = new Map<string, TenantMark>();
-  for (let seq = Math.max(group.firstSeq, state.firstSeq); seq <= state.lastSeq; seq++) {
-    const message = await bus.jsm.streams.getMessage(name, { seq });
-    if (message === null) continue;
-    const token = parseSubject(message.subject)?.token;
-    const mark = parseLast(message.header.get(H_LAST));
-    const chunk = parseChunk(message.header.get(H_CHUNK));
-    if (token === undefined || mark === undefined) continue;
-    if (chunk === undefined || chunk.index === chunk.count - 1) perTenant.set(token, mark);
+  return (await readEnd(bus, cluster, partition, state))?.marks ?? null;
+}
+
+interface Last {
+  readonly seq: number;
+  readonly group: { readonly firstSeq: number; readonly safeLsn: Lsn };
+  readonly source: BlockSource;
+}
+
+/** The newest message of a reader. The stream may end with the fence of one that died before it published, or with what others put there. */
+async function lastOfReader(bus: Bus, name: string, state: StreamState): Promise<Last | null> {
+  for (let seq = state.lastSeq; seq >= state.firstSeq; seq--) {
+    const message = await bus.unlessBroken(bus.jsm.streams.getMessage(name, { seq }));
+    if (message === null || parseSubject(message.subject)?.token === FENCE_TOKEN) continue;
+    const group = parseGroup(message.header.get(H_GROUP));
+    const source = parseMessageId(message.header.get(H_ID));
+    if (group !== undefined && source !== undefined) return { seq, group, source };
   }
-  return { firstSeq: group.firstSeq, safeLsn: group.safeLsn, ...source, perTenant };
+  return null;
 }

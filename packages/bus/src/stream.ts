@@ -1,8 +1,10 @@
 /** The streams that carry blocks: made once, brought up to the configuration, never purged, never made anew. */
-import type { ClusterId } from '@drover/core';
-import { JetStreamApiError, type StreamInfo } from '@nats-io/jetstream';
-import type { Bus } from './connect.ts';
-import { streamName } from './names.ts';
+import { type ClusterId, DroverError } from '@drover/core';
+import { JetStreamApiError, type StreamConfig, type StreamInfo } from '@nats-io/jetstream';
+import { busError, isStreamMissing } from './bus-error.ts';
+import { type Bus, versionAtLeast } from './connect.ts';
+import { parseChunk } from './headers.ts';
+import { FENCE_TOKEN, parseSubject, streamName } from './names.ts';
 
 export interface StreamOptions {
   readonly cluster: ClusterId;
@@ -10,6 +12,7 @@ export interface StreamOptions {
   readonly replicas: number;
   /** Bytes; at this bound the server refuses new messages (discard new) and the source keeps its WAL. */
   readonly maxBytes: number;
+  /** Milliseconds after which messages leave the stream, read or not; 0: never. */
   readonly maxAgeMs: number;
 }
 
@@ -25,40 +28,77 @@ export interface StreamState {
 
 const DUPLICATE_WINDOW_NS = 120 * 1_000_000_000;
 
-/** Idempotent. */
+/**
+ * Idempotent, also when several processes do it at once. An existing stream gets the settings asked for; what cannot be changed is refused.
+ * @throws DroverError `config.invalid` when a stream of this name is kept in memory or loses messages once read; `bus.full` when
+ *   the server cannot promise `maxBytes`; `bus.unreachable`
+ */
 export async function ensureStream(bus: Bus, options: StreamOptions): Promise<StreamState> {
   const name = streamName(options.cluster, options.partition);
-  const settings = {
-    subjects: [`drover.cdc.${options.cluster}.${options.partition}.*`],
-    max_bytes: options.maxBytes,
-    max_age: options.maxAgeMs * 1_000_000,
-    num_replicas: options.replicas,
-    duplicate_window: DUPLICATE_WINDOW_NS,
-  };
-  let info: StreamInfo;
+  const wanted = settingsOf(bus, options);
   try {
-    info = await bus.jsm.streams.info(name);
-    const { config } = info;
-    if (
-      config.max_bytes !== settings.max_bytes ||
-      config.max_age !== settings.max_age ||
-      config.num_replicas !== settings.num_replicas
-    ) {
-      info = await bus.jsm.streams.update(name, { ...config, ...settings });
+    for (let attempt = 1; ; attempt++) {
+      const found = await streamInfo(bus, name);
+      if (found !== undefined) {
+        checkFixed(name, found.config);
+        if (agrees(found.config, wanted)) return stateOf(found);
+        return stateOf(await bus.jsm.streams.update(name, wanted));
+      }
+      try {
+        return stateOf(
+          await bus.jsm.streams.add({ ...wanted, name, storage: 'file', retention: 'limits' }),
+        );
+      } catch (error) {
+        // Somebody else made it first, with settings of his own.
+        const taken = error instanceof JetStreamApiError && error.code === 10058;
+        if (!taken || attempt > 1) throw error;
+      }
     }
   } catch (error) {
-    if (!isStreamMissing(error)) throw error;
-    info = await bus.jsm.streams.add({
-      ...settings,
-      name,
-      storage: 'file',
-      retention: 'limits',
-      discard: 'new',
-      deny_delete: true,
-      deny_purge: true,
-    });
+    throw busError(error, `stream ${name}`);
   }
-  return stateOf(info);
+}
+
+type Settings = Pick<
+  StreamConfig,
+  | 'subjects'
+  | 'max_bytes'
+  | 'max_age'
+  | 'num_replicas'
+  | 'duplicate_window'
+  | 'discard'
+  | 'deny_delete'
+  | 'deny_purge'
+> & { allow_atomic?: boolean };
+
+function settingsOf(bus: Bus, options: StreamOptions): Settings {
+  const maxAge = options.maxAgeMs * 1_000_000;
+  return {
+    subjects: [`drover.cdc.${options.cluster}.${options.partition}.*`],
+    max_bytes: options.maxBytes,
+    max_age: maxAge,
+    num_replicas: options.replicas,
+    duplicate_window: maxAge === 0 ? DUPLICATE_WINDOW_NS : Math.min(DUPLICATE_WINDOW_NS, maxAge),
+    discard: 'new',
+    deny_delete: true,
+    deny_purge: true,
+    ...(versionAtLeast(bus.serverVersion, 2, 12) ? { allow_atomic: true } : {}), // for fence.ts
+  };
+}
+
+function agrees(config: StreamConfig, wanted: Settings): boolean {
+  return Object.entries(wanted).every(
+    ([key, value]) => JSON.stringify((config as unknown as Record<string, unknown>)[key]) === JSON.stringify(value),
+  );
+}
+
+function checkFixed(name: string, config: StreamConfig): void {
+  if (config.storage === 'file' && config.retention === 'limits') return;
+  throw new DroverError(
+    'config.invalid',
+    `stream ${name} exists with storage ${config.storage} and retention ${config.retention}`,
+    { hint: 'it was not made by Drover; it needs storage file and retention limits, which cannot be changed' },
+  );
 }
 
 /** The stream's state as its leader knows it, or undefined when there is no such stream. */
@@ -67,19 +107,38 @@ export async function streamState(
   cluster: ClusterId,
   partition: number,
 ): Promise<StreamState | undefined> {
+  const info = await streamInfo(bus, streamName(cluster, partition));
+  return info === undefined ? undefined : stateOf(info);
+}
+
+export async function streamInfo(bus: Bus, name: string): Promise<StreamInfo | undefined> {
   try {
-    return stateOf(await bus.jsm.streams.info(streamName(cluster, partition)));
+    return await bus.unlessBroken(bus.jsm.streams.info(name));
   } catch (error) {
     if (isStreamMissing(error)) return undefined;
     throw error;
   }
 }
 
-export function isStreamMissing(error: unknown): boolean {
-  return error instanceof JetStreamApiError && error.code === 10059;
+/**
+ * The sequence at which the newest whole block ends: where a reader that has caught up stands. The stream itself may end with chunks
+ * of a block whose publisher died, which no reader ever gets to see. 0 when it holds no block.
+ */
+export async function lastBlockSeq(bus: Bus, cluster: ClusterId, partition: number): Promise<number> {
+  const name = streamName(cluster, partition);
+  const state = await streamState(bus, cluster, partition);
+  if (state === undefined || state.messages === 0) return state?.lastSeq ?? 0;
+  for (let seq = state.lastSeq; seq >= state.firstSeq; seq--) {
+    const message = await bus.unlessBroken(bus.jsm.streams.getMessage(name, { seq }));
+    if (message === null) continue;
+    const chunk = parseChunk(message.header.get('Drover-Chunk'));
+    const fence = parseSubject(message.subject)?.token === FENCE_TOKEN;
+    if (!fence && (chunk === undefined || chunk.index === chunk.count - 1)) return seq;
+  }
+  return 0;
 }
 
-function stateOf(info: StreamInfo): StreamState {
+export function stateOf(info: StreamInfo): StreamState {
   const { state } = info;
   return {
     created: info.created,

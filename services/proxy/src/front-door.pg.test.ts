@@ -6,17 +6,31 @@ import { join } from 'node:path';
 import { connect as tls } from 'node:tls';
 import { promisify } from 'node:util';
 import { testPostgres } from '@drover/testkit';
-import pg from 'pg';
+import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { cancelRequest, int32, message, SSL_REQUEST } from './protocol/builders.ts';
-import { bind, close, describe as describeMessage, execute, flush, parse, query, RawClient, sync } from './raw.testing.ts';
+import {
+  bind,
+  close,
+  describe as describeMessage,
+  execute,
+  flush,
+  parse,
+  query,
+  RawClient,
+  sync,
+} from './raw.testing.ts';
 import { PASSWORD, type World, world } from './world.testing.ts';
 
 const run = promisify(execFile);
 let w: World;
 
 beforeAll(async () => {
-  w = await world({ servers: { east: await testPostgres() }, tenants: ['acme', 'globex', 'x.y'], proxy: 'pool_size = 2' });
+  w = await world({
+    servers: { east: await testPostgres() },
+    tenants: ['acme', 'globex', 'x.y'],
+    proxy: 'pool_size = 2',
+  });
 });
 afterAll(() => w.close());
 
@@ -49,9 +63,13 @@ test('many clients of several tenants on two backends see their own rows only', 
       const tenant = tenants[n % 3] ?? '';
       const client = await w.client(tenant);
       for (let i = 0; i < 30; i++) {
-        if (i % 3 === 0) await client.query('INSERT INTO items VALUES ($1, $2, $3)', [tenant, n * 100 + i, tenant]);
+        if (i % 3 === 0)
+          await client.query('INSERT INTO items VALUES ($1, $2, $3)', [tenant, n * 100 + i, tenant]);
         else if (i % 3 === 1) {
-          const { rows } = await client.query({ name: 'mine', text: 'SELECT tenant, note, pg_backend_pid() AS pid FROM items' });
+          const { rows } = await client.query({
+            name: 'mine',
+            text: 'SELECT tenant, note, pg_backend_pid() AS pid FROM items',
+          });
           for (const row of rows) {
             expect(row.tenant).toBe(tenant);
             pids.add(row.pid);
@@ -77,14 +95,17 @@ test('psql: simple queries, meta commands, several statements, errors with their
   expect((await psql('-c', '\\dt')).stdout).toContain('public|items|table');
   const { stderr } = await psql('-v', 'VERBOSITY=verbose', '-c', 'SELECT 1/0').catch((error) => error);
   expect(stderr).toContain('22012');
-  const again = await psql('-v', 'ON_ERROR_STOP=0', '-c', "COPY (SELECT generate_series(1, 3)) TO STDOUT");
+  const again = await psql('-v', 'ON_ERROR_STOP=0', '-c', 'COPY (SELECT generate_series(1, 3)) TO STDOUT');
   expect(again.stdout).toBe('1\n2\n3\n');
 });
 
 test('COPY in and out, in a temporary table that pins the session', async () => {
   const file = join(mkdtempSync(join(tmpdir(), 'door-')), 'copy.sql');
   const rows = Array.from({ length: 20_000 }, (_, i) => `${i}\trow ${i}`).join('\n');
-  writeFileSync(file, `CREATE TEMP TABLE t (id int, note text);\nCOPY t FROM STDIN;\n${rows}\n\\.\nSELECT count(*), sum(id) FROM t;\nCOPY (SELECT * FROM t WHERE id < 2 ORDER BY id) TO STDOUT;\nCOPY t FROM STDIN;\nbroken\n\\.\nSELECT count(*) FROM t;\n`);
+  writeFileSync(
+    file,
+    `CREATE TEMP TABLE t (id int, note text);\nCOPY t FROM STDIN;\n${rows}\n\\.\nSELECT count(*), sum(id) FROM t;\nCOPY (SELECT * FROM t WHERE id < 2 ORDER BY id) TO STDOUT;\nCOPY t FROM STDIN;\nbroken\n\\.\nSELECT count(*) FROM t;\n`,
+  );
   const { stdout, stderr } = await run('psql', ['-X', '-At', '-q', '-f', file], { env: env() });
   expect(stdout).toBe('20000|199990000\n0\trow 0\n1\trow 1\n20000\n');
   expect(stderr).toContain('invalid input syntax');
@@ -99,7 +120,11 @@ test.each(['simple', 'extended', 'prepared'])('pgbench -M %s: no error', async (
   );
   const only = join(dir, 'select.sql');
   writeFileSync(only, '\\set id random(1, 100)\nSELECT note FROM items WHERE id = :id;\n');
-  const { stdout } = await run('pgbench', ['-n', '-M', mode, '-c', '6', '-j', '6', '-t', '50', '-f', script, '-f', only], { env: env('globex') });
+  const { stdout } = await run(
+    'pgbench',
+    ['-n', '-M', mode, '-c', '6', '-j', '6', '-t', '50', '-f', script, '-f', only],
+    { env: env('globex') },
+  );
   expect(stdout).toContain('number of transactions actually processed: 300/300');
 });
 
@@ -125,7 +150,9 @@ test('the tenant may come from the database name; tenant names may contain dots;
   const { rows } = await byDatabase.query("SELECT current_setting('drover.context') AS c");
   expect(rows[0].c).toMatch(/^globex\|1\|/);
   const dotted = await w.client('x.y');
-  expect((await dotted.query("SELECT current_setting('drover.context') AS c")).rows[0].c).toMatch(/^x=2Ey\|1\|/);
+  expect((await dotted.query("SELECT current_setting('drover.context') AS c")).rows[0].c).toMatch(
+    /^x=2Ey\|1\|/,
+  );
   await expect(w.client('acme', { database: 'postgres' })).rejects.toMatchObject({ code: '3D000' });
 });
 
@@ -146,9 +173,13 @@ test('the context cannot be forged, changed or lost', async () => {
     'select/**/ 1; set drover.context to x',
   ]) {
     await expect(client.query(sql), sql).rejects.toMatchObject({ code: '42501' });
-    await expect(client.query({ name: `n${sql}`.slice(0, 60), text: sql }), `prepared ${sql}`).rejects.toMatchObject({ code: '42501' });
+    await expect(
+      client.query({ name: `n${sql}`.slice(0, 60), text: sql }),
+      `prepared ${sql}`,
+    ).rejects.toMatchObject({ code: '42501' });
   }
-  const mine = async () => (await client.query("SELECT count(*)::int AS n FROM items WHERE tenant <> 'acme'")).rows[0].n;
+  const mine = async () =>
+    (await client.query("SELECT count(*)::int AS n FROM items WHERE tenant <> 'acme'")).rows[0].n;
   const tenant = async () => (await client.query('SELECT drover.tenant() AS t')).rows[0].t;
   for (const sql of [
     'RESET ALL',
@@ -169,7 +200,10 @@ test('the context cannot be forged, changed or lost', async () => {
 });
 
 test('settings follow the client over backends and never another client', async () => {
-  const a = await w.client('acme', { options: '-c statement_timeout=7s -c search_path=a\\,\\ public', application_name: 'first' });
+  const a = await w.client('acme', {
+    options: '-c statement_timeout=7s -c search_path=a\\,\\ public',
+    application_name: 'first',
+  });
   const b = await w.client('acme');
   await a.query("SET TimeZone = 'Asia/Tokyo'");
   await a.query('BEGIN');
@@ -179,14 +213,23 @@ test('settings follow the client over backends and never another client', async 
   await a.query("SET work_mem = '5MB'");
   await a.query('COMMIT');
   const shown = async (c: pg.Client) =>
-    (await c.query(`SELECT current_setting('TimeZone') AS tz, current_setting('statement_timeout') AS st, current_setting('lock_timeout') AS lt,
-       current_setting('work_mem') AS wm, current_setting('search_path') AS sp, current_setting('application_name') AS an`)).rows[0];
+    (
+      await c.query(`SELECT current_setting('TimeZone') AS tz, current_setting('statement_timeout') AS st, current_setting('lock_timeout') AS lt,
+       current_setting('work_mem') AS wm, current_setting('search_path') AS sp, current_setting('application_name') AS an`)
+    ).rows[0];
   const defaults = await shown(b);
   // Both backends are visited: two transactions are open at once while the client asks.
   for (let i = 0; i < 4; i++) {
     const blockers = await Promise.all(Array.from({ length: i % 2 }, () => w.client('globex')));
     for (const blocker of blockers) await blocker.query('BEGIN');
-    expect(await shown(a)).toEqual({ tz: 'Asia/Tokyo', st: '7s', lt: '0', wm: '5MB', sp: 'a, public', an: 'first' });
+    expect(await shown(a)).toEqual({
+      tz: 'Asia/Tokyo',
+      st: '7s',
+      lt: '0',
+      wm: '5MB',
+      sp: 'a, public',
+      an: 'first',
+    });
     for (const blocker of blockers) await blocker.query('ROLLBACK');
     expect(await shown(b)).toEqual(defaults);
   }
@@ -212,7 +255,16 @@ test('prepared statements are the client’s own although backends are shared', 
   expect(await a.untilReady()).toEqual(['E:42P05', 'ZI']);
   a.send(close('S', 'nothing'), close('S', 's'), bind('', 's'), sync);
   expect(await a.untilReady()).toEqual(['3', '3', 'E:26000', 'ZI']);
-  a.send(parse('bad', 'SELEC'), sync, bind('', 'bad'), sync, parse('bad', 'SELECT 3'), bind('', 'bad'), execute(), sync);
+  a.send(
+    parse('bad', 'SELEC'),
+    sync,
+    bind('', 'bad'),
+    sync,
+    parse('bad', 'SELECT 3'),
+    bind('', 'bad'),
+    execute(),
+    sync,
+  );
   expect(await a.untilReady(3)).toEqual(['E:42601', 'ZI', 'E:26000', 'ZI', '1', '2', 'D', 'C', 'ZI']);
   a.send(parse('', 'SELECT 4'), sync);
   await a.untilReady();
@@ -230,7 +282,9 @@ test('a changed result type costs one error, as at the server, and preparing aga
   const client = await w.client('acme');
   await client.query({ name: 'c', text: 'SELECT * FROM changing' });
   await root.query('ALTER TABLE changing ADD b int');
-  await expect(client.query({ name: 'c', text: 'SELECT * FROM changing' })).rejects.toMatchObject({ code: '0A000' });
+  await expect(client.query({ name: 'c', text: 'SELECT * FROM changing' })).rejects.toMatchObject({
+    code: '0A000',
+  });
   expect((await client.query({ name: 'c', text: 'SELECT * FROM changing' })).fields.length).toBe(2);
   await root.query('DROP TABLE changing');
   await root.end();
@@ -240,15 +294,36 @@ test('pipelines: several Syncs in flight, one error each, Flush, row limits, que
   const c = await raw();
   c.send(
     ...[parse('', 'SELECT 1'), bind('', ''), execute(), sync],
-    ...[parse('', 'SELECT 1/0'), bind('', ''), execute(), parse('', 'SELECT 2'), bind('', ''), execute(), sync],
-    ...[query('SELECT 3; SELECT 4'), parse('', 'SELECT 5'), bind('', ''), describeMessage('P', ''), execute(), sync],
+    ...[
+      parse('', 'SELECT 1/0'),
+      bind('', ''),
+      execute(),
+      parse('', 'SELECT 2'),
+      bind('', ''),
+      execute(),
+      sync,
+    ],
+    ...[
+      query('SELECT 3; SELECT 4'),
+      parse('', 'SELECT 5'),
+      bind('', ''),
+      describeMessage('P', ''),
+      execute(),
+      sync,
+    ],
   );
   expect(await c.untilReady(4)).toEqual([
     ...['1', '2', 'D', 'C', 'ZI', '1', 'E:22012', 'ZI'],
     ...['T', 'D', 'C', 'T', 'D', 'C', 'ZI', '1', '2', 'T', 'D', 'C', 'ZI'],
   ]);
   c.send(parse('', 'SELECT generate_series(1, 3)'), bind('p', ''), execute('p', 2), flush);
-  expect([(await c.next()).type, (await c.next()).type, (await c.next()).type, (await c.next()).type, (await c.next()).type]).toEqual(['1', '2', 'D', 'D', 's']);
+  expect([
+    (await c.next()).type,
+    (await c.next()).type,
+    (await c.next()).type,
+    (await c.next()).type,
+    (await c.next()).type,
+  ]).toEqual(['1', '2', 'D', 'D', 's']);
   c.send(execute('p', 2), sync);
   expect(await c.untilReady()).toEqual(['D', 'C', 'ZI']);
   c.send(message('F', int32(2078), Buffer.alloc(6)), query(''));
@@ -272,7 +347,9 @@ test('COPY by the extended protocol counts Syncs as the server does', async () =
 test('protocol versions: 3.2 is spoken, newer is negotiated once, 3.0 hears nothing of it, 2.0 and 4.0 are refused', async () => {
   const login = (version: number, more: Record<string, string> = {}) => {
     const client = new RawClient(w.port);
-    return client.login({ user: 'acme.app', database: w.database, ...more }, PASSWORD, version).then((types) => ({ client, types }));
+    return client
+      .login({ user: 'acme.app', database: w.database, ...more }, PASSWORD, version)
+      .then((types) => ({ client, types }));
   };
   const three = await login(0x30000);
   expect(three.types).not.toContain('v');
@@ -294,7 +371,12 @@ test('protocol versions: 3.2 is spoken, newer is negotiated once, 3.0 hears noth
 });
 
 test('garbage ends its own connection only', async () => {
-  for (const bytes of [Buffer.from('GET / HTTP/1.1\r\n\r\n'), Buffer.alloc(64, 0xff), Buffer.from([0, 0, 0, 4]), int32(11_000)]) {
+  for (const bytes of [
+    Buffer.from('GET / HTTP/1.1\r\n\r\n'),
+    Buffer.alloc(64, 0xff),
+    Buffer.from([0, 0, 0, 4]),
+    int32(11_000),
+  ]) {
     const socket = tcp({ host: '127.0.0.1', port: w.port });
     socket.on('error', () => undefined);
     const closed = new Promise((resolve) => socket.on('close', resolve));
@@ -370,7 +452,9 @@ test('LISTEN and advisory locks pin the session; the backend is not reused', asy
   await listener.query('SELECT pg_advisory_lock(7)');
   expect((await other.query('SELECT pg_try_advisory_xact_lock(7) AS got')).rows).toEqual([{ got: false }]);
   await listener.end();
-  await expect.poll(async () => (await other.query('SELECT pg_try_advisory_xact_lock(7) AS got')).rows[0].got).toBe(true);
+  await expect
+    .poll(async () => (await other.query('SELECT pg_try_advisory_xact_lock(7) AS got')).rows[0].got)
+    .toBe(true);
   const root = await w.root();
   expect((await root.query('SELECT 1 FROM pg_stat_activity WHERE pid = $1', [pid])).rowCount).toBe(0);
   await root.end();
@@ -379,13 +463,20 @@ test('LISTEN and advisory locks pin the session; the backend is not reused', asy
 
 test('a backend that dies idle is invisible; one that dies in use gives one clean error', async () => {
   const root = await w.root();
-  const killAll = () => root.query("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'drover' AND datname = $1", [w.database]);
+  const killAll = () =>
+    root.query(
+      "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'drover' AND datname = $1",
+      [w.database],
+    );
   const client = await w.client('acme');
   await client.query('SELECT 1');
   await killAll();
   await new Promise((resolve) => setTimeout(resolve, 50));
   expect((await client.query('SELECT 2 AS n')).rows).toEqual([{ n: 2 }]);
-  const failing = expect(client.query('SELECT pg_sleep(20)')).rejects.toMatchObject({ code: '57P01', severity: 'ERROR' });
+  const failing = expect(client.query('SELECT pg_sleep(20)')).rejects.toMatchObject({
+    code: '57P01',
+    severity: 'ERROR',
+  });
   await new Promise((resolve) => setTimeout(resolve, 100));
   await killAll();
   await failing;
@@ -400,16 +491,49 @@ test('a backend that dies idle is invisible; one that dies in use gives one clea
 test('large messages and rows pass whole', async () => {
   const client = await w.client('acme');
   const big = 'x'.repeat(3_000_000);
-  expect((await client.query('SELECT $1::text AS t, length($1) AS n', [big])).rows[0]).toEqual({ t: big, n: 3_000_000 });
+  expect((await client.query('SELECT $1::text AS t, length($1) AS n', [big])).rows[0]).toEqual({
+    t: big,
+    n: 3_000_000,
+  });
   const { rows } = await client.query("SELECT repeat('y', 1000) AS y FROM generate_series(1, 20000)");
   expect(rows.length).toBe(20_000);
   const values = Array.from({ length: 5000 }, (_, i) => i);
-  expect((await client.query(`SELECT (SELECT sum(v)::int FROM unnest(ARRAY[${values.map((_, i) => `$${i + 1}`).join()}]::int[]) v) AS sum`, values)).rows[0].sum).toBe(12_497_500);
+  expect(
+    (
+      await client.query(
+        `SELECT (SELECT sum(v)::int FROM unnest(ARRAY[${values.map((_, i) => `$${i + 1}`).join()}]::int[]) v) AS sum`,
+        values,
+      )
+    ).rows[0].sum,
+  ).toBe(12_497_500);
+});
+
+test('a client that does not read stops its server, and gets everything when it reads on', async () => {
+  const slow = await raw();
+  slow.socket.pause();
+  slow.send(query("SELECT repeat('z', 10000) FROM generate_series(1, 10000)"));
+  slow.send(query('SELECT 1'));
+  const before = process.memoryUsage().rss;
+  const other = await w.client('globex');
+  for (let i = 0; i < 20; i++) {
+    await other.query('SELECT pg_sleep(0.02)');
+    expect(process.memoryUsage().rss - before).toBeLessThan(60_000_000);
+  }
+  slow.socket.resume();
+  const seen = await slow.untilReady(2);
+  expect(seen.length).toBe(10_000 + 3 + 4);
 });
 
 test('a suspended tenant is sent away and refused', async () => {
   await w.addTenant('fleeting');
-  await expect.poll(async () => w.client('fleeting').then(() => 'in', (e) => e.code)).toBe('in');
+  await expect
+    .poll(async () =>
+      w.client('fleeting').then(
+        () => 'in',
+        (e) => e.code,
+      ),
+    )
+    .toBe('in');
   const client = await w.client('fleeting');
   const ended = new Promise((resolve) => client.once('error', resolve));
   const found = await w.catalog.tenants.get('fleeting');

@@ -1,8 +1,8 @@
-import { QUIESCE_SUBJECT } from './routing/quiesce.ts';
 import { ownPostgres, type TestPostgres, testPostgres } from '@drover/testkit';
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { bind, execute, parse, query, RawClient, sync } from './raw.testing.ts';
+import { QUIESCE_SUBJECT } from './routing/quiesce.ts';
 import { moved, moving, PASSWORD, type World, world } from './world.testing.ts';
 
 let w: World;
@@ -21,14 +21,23 @@ let serial = 0;
 async function tenant(): Promise<string> {
   const name = `t${++serial}`;
   await w.addTenant(name);
-  await expect.poll(() => w.client(name).then(() => true, () => false)).toBe(true);
+  await expect
+    .poll(() =>
+      w.client(name).then(
+        () => true,
+        () => false,
+      ),
+    )
+    .toBe(true);
   return name;
 }
-const insert = (client: pg.Client, name: string, id: number) => client.query('INSERT INTO items VALUES ($1, $2, $3)', [name, id, 'x']);
+const insert = (client: pg.Client, name: string, id: number) =>
+  client.query('INSERT INTO items VALUES ($1, $2, $3)', [name, id, 'x']);
 const quiesce = (name: string, revision: number, timeout: number) =>
-  w.bus.nc
-    .request(QUIESCE_SUBJECT, JSON.stringify({ tenant: name, revision }), { timeout })
-    .then((m) => m.json<{ proxy: string; quiet: boolean }>(), () => null);
+  w.bus.nc.request(QUIESCE_SUBJECT, JSON.stringify({ tenant: name, revision }), { timeout }).then(
+    (m) => m.json<{ proxy: string; quiet: boolean }>(),
+    () => null,
+  );
 
 test('while a tenant moves its transactions wait and then go to the new primary; others are not disturbed', async () => {
   const [name, other] = [await tenant(), await tenant()];
@@ -116,7 +125,9 @@ test('a transaction refused for a stale epoch before it did anything begins agai
   expect(await raw.untilReady(2)).toEqual(['2', 'D', 'C', 'ZI', 'C', 'ZI']);
   raw.socket.destroy();
   const root = await w.root('west');
-  expect((await root.query('SELECT id FROM items WHERE tenant = $1 ORDER BY id', [name])).rows.map((r) => r.id)).toEqual([2, 3, 4, 20, 21]);
+  expect(
+    (await root.query('SELECT id FROM items WHERE tenant = $1 ORDER BY id', [name])).rows.map((r) => r.id),
+  ).toEqual([2, 3, 4, 20, 21]);
   await root.end();
 });
 
@@ -130,7 +141,12 @@ test('fifty switch-overs back and forth under load: no client sees an error, no 
     while (!stop.signal.aborted) {
       const id = ++next;
       if (style === 0) await client.query(`INSERT INTO items VALUES ('${name}', ${id}, 'simple')`);
-      else if (style === 1) await client.query({ name: 'i', text: 'INSERT INTO items VALUES ($1, $2, $3)', values: [name, id, 'named'] });
+      else if (style === 1)
+        await client.query({
+          name: 'i',
+          text: 'INSERT INTO items VALUES ($1, $2, $3)',
+          values: [name, id, 'named'],
+        });
       else {
         await client.query('BEGIN');
         await client.query('INSERT INTO items VALUES ($1, $2, $3)', [name, id, 'block']);
@@ -154,7 +170,8 @@ test('fifty switch-overs back and forth under load: no client sees an error, no 
   }
   stop.abort();
   await load;
-  const count = async (client: pg.Client) => (await client.query('SELECT id FROM items WHERE tenant = $1', [name])).rows.map((r) => r.id as number);
+  const count = async (client: pg.Client) =>
+    (await client.query('SELECT id FROM items WHERE tenant = $1', [name])).rows.map((r) => r.id as number);
   const found = [...(await count(from)), ...(await count(to))];
   expect(found.length).toBe(new Set(found).size);
   expect(new Set(found)).toEqual(written);
@@ -191,8 +208,12 @@ test('without a lease transactions in flight are cut at its deadline and new one
   expect(done).toBe(false);
   await w.nats.restart();
   await held;
+  await expect.poll(() => w.bus.status()).toBe('connected');
   const root = await w.root('east');
-  expect((await root.query('SELECT id FROM items WHERE tenant = $1 ORDER BY id', [name])).rows).toEqual([{ id: 1 }, { id: 3 }]);
+  expect((await root.query('SELECT id FROM items WHERE tenant = $1 ORDER BY id', [name])).rows).toEqual([
+    { id: 1 },
+    { id: 3 },
+  ]);
   await root.end();
 });
 
@@ -202,7 +223,9 @@ test('a dead primary: what ran gets one error, what comes next waits for the fai
   await block.query('BEGIN');
   await block.query('SELECT 1');
   const ended = new Promise<{ code: string }>((resolve) => block.once('error', (e) => resolve(e as never)));
-  const failing = expect(running.query('SELECT pg_sleep(10)')).rejects.toMatchObject({ code: /08006|57P0[12]/ as never });
+  const failing = expect(running.query('SELECT pg_sleep(10)')).rejects.toMatchObject({
+    code: /08006|57P0[12]/ as never,
+  });
   const health = w.bus.nc.subscribe('drover.health.*');
   await sleep(100);
   await east.server.stop('immediate');
@@ -211,7 +234,8 @@ test('a dead primary: what ran gets one error, what comes next waits for the fai
   const held = insert(client, name, 1);
   for await (const m of health) {
     const seen = m.json<{ cluster: string; signals: Record<string, string> }>();
-    if (seen.cluster === 'east' && seen.signals['connect'] === 'fail' && seen.signals['query'] === 'fail') break;
+    if (seen.cluster === 'east' && seen.signals['connect'] === 'fail' && seen.signals['query'] === 'fail')
+      break;
   }
   const other = await w.root('west');
   await other.query('SELECT drover.open_tenant($1, 2)', [name]);
@@ -221,4 +245,3 @@ test('a dead primary: what ran gets one error, what comes next waits for the fai
   expect((await other.query('SELECT id FROM items WHERE tenant = $1', [name])).rows).toEqual([{ id: 1 }]);
   await other.end();
 });
-

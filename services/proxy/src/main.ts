@@ -2,7 +2,7 @@
 import { connectBus } from '@drover/bus';
 import { openCatalog } from '@drover/catalog';
 import { deriveContextKey, metricsPort, type RunOptions, roleConnection } from '@drover/config';
-import { Closer, type ClusterId, describeError, sleep, tenantToken, type TenantId } from '@drover/core';
+import { Closer, type ClusterId, sleep, type TenantId, tenantToken } from '@drover/core';
 import { ROLES, signContext } from '@drover/pg';
 import { startTelemetry } from '@drover/telemetry';
 import { proxyMetrics } from './metrics.ts';
@@ -94,7 +94,8 @@ export async function run(options: RunOptions): Promise<void> {
     background.push(
       directory.run(catalog.tenants, {
         signal: ending.signal,
-        onGone: (tenant) => door.dismiss(tenant, { severity: 'FATAL', code: '57P01', message: 'the tenant was suspended' }),
+        onGone: (tenant) =>
+          door.dismiss(tenant, { severity: 'FATAL', code: '57P01', message: 'the tenant was suspended' }),
         onError: (error) => log.warn('tenant registry is not followed', { error }),
       }),
     );
@@ -123,7 +124,14 @@ export async function run(options: RunOptions): Promise<void> {
       }),
     );
     view.onChange(() => guard.note({ id, address: address(), revision: view.revision }));
-    closer.add(serveQuiesce(bus, { name: () => guard.name, book, revision: () => view.revision, onChange: (listener) => view.onChange(listener) }));
+    closer.add(
+      serveQuiesce(bus, {
+        name: () => guard.name,
+        book,
+        revision: () => view.revision,
+        onChange: (listener) => view.onChange(listener),
+      }),
+    );
 
     const probed = new Map<ClusterId, boolean>();
     for (const cluster of config.clusters) {
@@ -163,18 +171,15 @@ export async function run(options: RunOptions): Promise<void> {
       log.info('front door open', { address: address() });
       options.onReady?.({ metricsUrl: telemetry.url, port, address: address(), id });
     }
-    await aborted(signal);
+    await Promise.race([aborted(signal), Promise.all(background)]);
     starting = 'shutting down';
     await door.close();
   } catch (error) {
     if (!signal.aborted) throw error;
   } finally {
     ending.abort();
-    const failed = (await Promise.allSettled(background)).find((result) => result.status === 'rejected');
-    await closer.close().catch((error: unknown) => {
-      if (!signal.aborted) throw error;
-    });
-    if (failed !== undefined && !signal.aborted) throw new Error(describeError(failed.reason));
+    await Promise.allSettled(background);
+    await closer.close();
   }
 }
 

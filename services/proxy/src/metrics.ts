@@ -18,8 +18,14 @@ export function proxyMetrics(metrics: Metrics): ProxyMetrics {
   const backends = metrics.gauge('drover_proxy_backends', 'Connections to servers, by pool and state.');
   const waiting = metrics.gauge('drover_proxy_waiting_clients', 'Clients in line for a backend, by pool.');
   const transactions = metrics.counter('drover_proxy_transactions_total', 'Transactions begun on a backend.');
-  const replays = metrics.counter('drover_proxy_replays_total', 'Transactions refused for a stale epoch before they did anything and begun again.');
-  const holds = metrics.counter('drover_proxy_holds_total', 'Transactions that waited for their tenant to have a primary.');
+  const replays = metrics.counter(
+    'drover_proxy_replays_total',
+    'Transactions refused for a stale epoch before they did anything and begun again.',
+  );
+  const holds = metrics.counter(
+    'drover_proxy_holds_total',
+    'Transactions that waited for their tenant to have a primary.',
+  );
   const holdSeconds = metrics.histogram('drover_proxy_hold_seconds', 'How long they waited.');
   const pins = metrics.counter('drover_proxy_pins_total', 'Sessions bound to a backend, by reason.');
   const errors = metrics.counter('drover_proxy_errors_total', 'Errors told to clients, by SQLSTATE class.');

@@ -71,12 +71,20 @@ export class RawClient {
 
   /** StartupMessage of any version. */
   startup(version: number, parameters: Readonly<Record<string, string>>): void {
-    const body = Buffer.concat([int32(version), ...Object.entries(parameters).map(([k, v]) => Buffer.from(`${k}\0${v}\0`)), Buffer.alloc(1)]);
+    const body = Buffer.concat([
+      int32(version),
+      ...Object.entries(parameters).map(([k, v]) => Buffer.from(`${k}\0${v}\0`)),
+      Buffer.alloc(1),
+    ]);
     this.send(int32(body.length + 4), body);
   }
 
   /** Logs in. @returns the types of the messages up to ReadyForQuery or the error. */
-  async login(parameters: Readonly<Record<string, string>>, password: string, version = 196_608): Promise<string[]> {
+  async login(
+    parameters: Readonly<Record<string, string>>,
+    password: string,
+    version = 196_608,
+  ): Promise<string[]> {
     this.startup(version, parameters);
     const scram = new ScramClient(password);
     const seen: string[] = [];
@@ -107,7 +115,15 @@ export function sqlState(body: Buffer): string {
 
 export const parse = (name: string, sql: string): Buffer => message('P', name, sql, int16(0));
 export const bind = (portal: string, statement: string, values: readonly string[] = []): Buffer =>
-  message('B', portal, statement, int16(0), int16(values.length), ...values.flatMap((v) => [int32(Buffer.byteLength(v)), Buffer.from(v)]), int16(0));
+  message(
+    'B',
+    portal,
+    statement,
+    int16(0),
+    int16(values.length),
+    ...values.flatMap((v) => [int32(Buffer.byteLength(v)), Buffer.from(v)]),
+    int16(0),
+  );
 export const describe = (kind: 'S' | 'P', name: string): Buffer => message('D', Buffer.from(kind), name);
 export const execute = (portal = '', max = 0): Buffer => message('E', portal, int32(max));
 export const close = (kind: 'S' | 'P', name: string): Buffer => message('C', Buffer.from(kind), name);

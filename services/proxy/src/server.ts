@@ -79,7 +79,10 @@ export class FrontDoor implements Closeable {
       this.#server.once('error', (error: NodeJS.ErrnoException) =>
         reject(
           error.code === 'EADDRINUSE'
-            ? new DroverError('local.port_in_use', `port ${port} of the front door is taken`, { hint: 'choose another [proxy] port', cause: error })
+            ? new DroverError('local.port_in_use', `port ${port} of the front door is taken`, {
+                hint: 'choose another [proxy] port',
+                cause: error,
+              })
             : error,
         ),
       );
@@ -138,13 +141,18 @@ export class FrontDoor implements Closeable {
     void serveClient(socket, ports);
   }
 
-  #open(options: { socket: Socket; tenant: Tenant; settings: Settings; longKey: boolean }): Session | WireError {
+  #open(options: {
+    socket: Socket;
+    tenant: Tenant;
+    settings: Settings;
+    longKey: boolean;
+  }): Session | WireError {
     if (this.#sessions.size >= this.#options.maxClients || this.#stop.signal.aborted) {
       return { severity: 'FATAL', code: '53300', message: 'sorry, too many clients already' };
     }
     const { socket, tenant, settings } = options;
     let pid: number;
-    do pid = (randomBytes(4).readUInt32BE(0) & 0x7fff_ffff) || 1;
+    do pid = randomBytes(4).readUInt32BE(0) & 0x7fff_ffff || 1;
     while (this.#sessions.has(pid));
     const record = this.#options.book.of(tenant.tenant, tenant.isolation);
     const secret = randomBytes(options.longKey ? 32 : 4);

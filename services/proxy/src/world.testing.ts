@@ -3,8 +3,8 @@ import { type Bus, connectBus } from '@drover/bus';
 import { type Catalog, openCatalog, type Placement, type Tenant } from '@drover/catalog';
 import { type Config, deriveContextKey, derivePassword, parseConfig } from '@drover/config';
 import { type ClusterId, clusterId, epoch, type TenantId, tenantId } from '@drover/core';
-import { connectPg, openTenant, ROLE_NAMES, setupCluster } from '@drover/pg';
 import { freePort } from '@drover/local';
+import { connectPg, openTenant, ROLE_NAMES, setupCluster } from '@drover/pg';
 import { type TestNats, type TestPostgres, testNats } from '@drover/testkit';
 import pg from 'pg';
 import { run } from './main.ts';
@@ -31,7 +31,10 @@ export interface World {
   /** Options for a client of the tenant. */
   as(tenant: string, more?: pg.ClientConfig): pg.ClientConfig;
   client(tenant: string, more?: pg.ClientConfig): Promise<pg.Client>;
-  place(tenant: string, change: (placement: Placement) => Placement): Promise<{ placement: Placement; revision: number }>;
+  place(
+    tenant: string,
+    change: (placement: Placement) => Placement,
+  ): Promise<{ placement: Placement; revision: number }>;
   /** Closes the tenant at its primary and opens it at `to` under the next epoch, in the database only. */
   moveInDatabase(tenant: string, from: string, to: string, nextEpoch: number): Promise<void>;
   /** Ends all clients made by {@link client}. */
@@ -64,9 +67,9 @@ export async function world(options: WorldOptions): Promise<World> {
       await client.end();
     }
   }
-  const passwords = Object.fromEntries(ROLE_NAMES.map((role) => [role, derivePassword(SECRET, role)])) as Parameters<
-    typeof setupCluster
-  >[0]['passwords'];
+  const passwords = Object.fromEntries(
+    ROLE_NAMES.map((role) => [role, derivePassword(SECRET, role)]),
+  ) as Parameters<typeof setupCluster>[0]['passwords'];
   for (const [name, server] of Object.entries(options.servers)) {
     const root = await connectPg(server.connection(database, 'postgres'));
     await root.query(
@@ -82,7 +85,15 @@ export async function world(options: WorldOptions): Promise<World> {
       connect: (db) => connectPg(server.connection(db, 'postgres')),
       passwords,
       contextKey: deriveContextKey(SECRET),
-      tagging: { mode: 'column', column: 'tenant', overrides: {}, reference: [], exclude: [], schemaPrefix: 'tenant_', databasePrefix: 'tenant_' },
+      tagging: {
+        mode: 'column',
+        column: 'tenant',
+        overrides: {},
+        reference: [],
+        exclude: [],
+        schemaPrefix: 'tenant_',
+        databasePrefix: 'tenant_',
+      },
       origins: [],
     });
   }
@@ -99,7 +110,12 @@ export async function world(options: WorldOptions): Promise<World> {
   const catalog = await openCatalog(bus, { replicas: 1 });
   const stop = new AbortController();
   const ready = Promise.withResolvers<Record<string, unknown>>();
-  const running = run({ config, signal: stop.signal, metricsPort: 0, onReady: (info) => ready.resolve({ ...info }) });
+  const running = run({
+    config,
+    signal: stop.signal,
+    metricsPort: 0,
+    onReady: (info) => ready.resolve({ ...info }),
+  });
   running.catch((error: unknown) => ready.reject(error));
   const names = Object.keys(options.servers);
 
@@ -123,7 +139,17 @@ export async function world(options: WorldOptions): Promise<World> {
         state: more.state ?? 'active',
         createdAt: now,
       },
-      { tenant: tenantId(name), epoch: epoch(1), primary, database, tier: 'standard', replicas: {}, state: 'active', updatedAt: now },
+      {
+        tenant: tenantId(name),
+        epoch: epoch(1),
+        epochSeq: 0,
+        primary,
+        database,
+        tier: 'standard',
+        replicas: {},
+        state: 'active',
+        updatedAt: now,
+      },
     );
   };
   for (const tenant of options.tenants ?? []) await addTenant(tenant);
@@ -185,7 +211,13 @@ export const moved =
   (to: string) =>
   (placement: Placement): Placement => {
     const { move: _move, ...rest } = placement;
-    return { ...rest, state: 'active', primary: clusterId(to) as ClusterId, epoch: epoch(placement.epoch + 1), updatedAt: new Date().toISOString() };
+    return {
+      ...rest,
+      state: 'active',
+      primary: clusterId(to) as ClusterId,
+      epoch: epoch(placement.epoch + 1),
+      updatedAt: new Date().toISOString(),
+    };
   };
 
 export const moving =

@@ -3,7 +3,13 @@ import { BENCHES, CASES, parseFlags } from './args.ts';
 
 describe('parseFlags', () => {
   it('measures everything when nothing is said', () => {
-    expect(parseFlags([])).toMatchObject({ benches: BENCHES, cases: CASES, rounds: 3, rows: 500_000, rates: [500, 2000] });
+    expect(parseFlags([])).toMatchObject({
+      benches: BENCHES,
+      cases: CASES,
+      rounds: 3,
+      rows: 500_000,
+      rates: [500, 2000],
+    });
   });
   it('makes --quick short, and lets flags overrule it', () => {
     expect(parseFlags(['--quick'])).toMatchObject({ rounds: 1, rows: 100_000 });

@@ -83,14 +83,16 @@ function listed<T extends string>(flag: string, text: string | undefined, all: r
   if (text === undefined) return all;
   const wanted = text.split(',');
   const unknown = wanted.find((name) => !all.some((known) => known === name));
-  if (unknown !== undefined) throw invalid(`--${flag}: there is no "${unknown}"; there are ${all.join(', ')}`);
+  if (unknown !== undefined)
+    throw invalid(`--${flag}: there is no "${unknown}"; there are ${all.join(', ')}`);
   return all.filter((name) => wanted.includes(name));
 }
 
 function whole(flag: string, text: string | undefined, fallback: number): number {
   if (text === undefined) return fallback;
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value <= 0) throw invalid(`--${flag}: "${text}" is not a whole number above 0`);
+  if (!Number.isSafeInteger(value) || value <= 0)
+    throw invalid(`--${flag}: "${text}" is not a whole number above 0`);
   return value;
 }
 

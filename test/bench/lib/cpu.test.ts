@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CpuMeter, parseStat, type ProcessTimes } from './cpu.ts';
+import { CpuMeter, type ProcessTimes, parseStat } from './cpu.ts';
 
 const LINE =
   '4242 (a (tricky) name) S 17 4242 4242 0 -1 4194560 1 2 3 4 250 75 900 800 20 0 1 0 123456 1 2 3 4 5 6 7 8 9 0 0';

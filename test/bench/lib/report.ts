@@ -88,7 +88,9 @@ function roundRatios({ rounds }: BenchCase): string[] {
 
 function grouped(value: number): string {
   if (Math.abs(value) < 1000) return String(value);
-  return Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, ' ');
+  return Math.round(value)
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, ' ');
 }
 
 /** Returns the file's path. */

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Closer, must } from '@drover/core';
 import { freePort, type LocalNats, type LocalPostgres, startNats, startPostgres } from '@drover/local';
-import { watch } from '@drover/testkit';
+import { watch } from '@drover/testkit/watchdog.ts';
 import pg from 'pg';
 
 export const SUPER_PASSWORD = 'bench';
@@ -72,7 +72,10 @@ export async function startServers(
 export async function startBus(closer: Closer, folder: string): Promise<LocalNats> {
   const dir = join(folder, 'nats');
   mkdirSync(dir, { recursive: true });
-  const nats = watch(await startNats({ dir, port: await freePort(), maxPayload: 8 * 1024 * 1024 }), 'SIGKILL');
+  const nats = watch(
+    await startNats({ dir, port: await freePort(), maxPayload: 8 * 1024 * 1024 }),
+    'SIGKILL',
+  );
   closer.add({ close: () => nats.stop('immediate') });
   return nats;
 }

@@ -31,7 +31,11 @@ export async function startService(place: ServicePlace, name: string, cluster?: 
   const profile =
     place.profileTo === undefined
       ? []
-      : ['--cpu-prof', `--cpu-prof-dir=${place.profileTo}`, `--cpu-prof-name=${name}-${Date.now()}.cpuprofile`];
+      : [
+          '--cpu-prof',
+          `--cpu-prof-dir=${place.profileTo}`,
+          `--cpu-prof-name=${name}-${Date.now()}.cpuprofile`,
+        ];
   const child = spawn(
     process.execPath,
     [
@@ -60,7 +64,9 @@ export async function startService(place: ServicePlace, name: string, cluster?: 
   };
   const ready = new Promise<Record<string, unknown>>((resolve, reject) => {
     const failed = (why: string) => () =>
-      reject(new DroverError('local.failed', `${name} ${why}: ${lastLines(logFile)}`, { hint: `see ${logFile}` }));
+      reject(
+        new DroverError('local.failed', `${name} ${why}: ${lastLines(logFile)}`, { hint: `see ${logFile}` }),
+      );
     child.on('message', (message: { ready?: Record<string, unknown> }) => {
       if (message.ready !== undefined) resolve(message.ready);
     });

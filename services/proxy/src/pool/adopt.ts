@@ -29,14 +29,22 @@ export type AdoptFailure =
 
 /** Whether the backend can take the client's bytes as it is. */
 export function fits(backend: Backend, wanted: Wanted): boolean {
-  return !backend.dirty && backend.context === wanted.context && (wanted.keepState || backend.settings === wanted.settings);
+  return (
+    !backend.dirty &&
+    backend.context === wanted.context &&
+    (wanted.keepState || backend.settings === wanted.settings)
+  );
 }
 
 /** Longest an adoption may take: it touches no table. */
 const ADOPT_TIMEOUT_MS = 10_000;
 
 /** @param done called once, later; with null the backend is fit and has no owner. */
-export function adopt(backend: Backend, wanted: Wanted, done: (failure: AdoptFailure | null) => void): Adoption {
+export function adopt(
+  backend: Backend,
+  wanted: Wanted,
+  done: (failure: AdoptFailure | null) => void,
+): Adoption {
   return new Adoption(backend, wanted, done);
 }
 

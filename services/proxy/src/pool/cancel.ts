@@ -8,7 +8,10 @@ import type { Backend } from './backend.ts';
 
 const CANCEL_TIMEOUT_MS = 5000;
 
-export function cancelBackend(backend: Backend, target: { readonly host: string; readonly port: number }): void {
+export function cancelBackend(
+  backend: Backend,
+  target: { readonly host: string; readonly port: number },
+): void {
   backend.cancels++;
   const socket = connect({ host: target.host, port: target.port });
   const timer = setTimeout(() => {

@@ -2,10 +2,10 @@
  * Opens a backend: TCP (and TLS when asked), login by SCRAM, drover.attach(), and the one prepared statement that sets the
  * tenant context. Everything is verified before the backend is handed out.
  */
-import { connect as tcpConnect, type Socket } from 'node:net';
+import { type Socket, connect as tcpConnect } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { Assembler } from '../protocol/assembler.ts';
-import { message, parse, query, SSL_REQUEST, startup, SYNC } from '../protocol/builders.ts';
+import { message, parse, query, SSL_REQUEST, SYNC, startup } from '../protocol/builders.ts';
 import { errorFields, parameterFields, rowValues } from '../protocol/fields.ts';
 import { ScramClient } from '../protocol/scram.ts';
 import { Backend } from './backend.ts';
@@ -34,9 +34,16 @@ export const CONTEXT_STATEMENT = '_drover_context';
 const MESSAGE_MAX = 1 << 20;
 
 /** @throws ServerError when the server refuses, Error with an errno code when it does not answer. */
-export async function connectBackend(target: BackendTarget, options: { timeoutMs: number; attach: boolean }): Promise<Backend> {
+export async function connectBackend(
+  target: BackendTarget,
+  options: { timeoutMs: number; attach: boolean },
+): Promise<Backend> {
   const deadline = AbortSignal.timeout(options.timeoutMs);
-  let socket = await opened(tcpConnect({ host: target.host, port: target.port, noDelay: true, keepAlive: true }), 'connect', deadline);
+  let socket = await opened(
+    tcpConnect({ host: target.host, port: target.port, noDelay: true, keepAlive: true }),
+    'connect',
+    deadline,
+  );
   try {
     if (target.ssl !== false) socket = await secured(socket, target, deadline);
     const reader = new MessageReader(socket, deadline);
@@ -103,8 +110,12 @@ async function authenticate(socket: Socket, reader: MessageReader, password: str
     } else if (kind === 11 && scram !== undefined) {
       socket.write(message('p', Buffer.from(scram.final(m.toString('utf8', 9)))));
     } else if (kind === 12 && scram !== undefined) {
-      if (!scram.verify(m.toString('utf8', 9))) throw new Error('the server does not know the password either');
-    } else throw new Error(`the server asks for authentication method ${kind}, which is not supported: use scram-sha-256`);
+      if (!scram.verify(m.toString('utf8', 9)))
+        throw new Error('the server does not know the password either');
+    } else
+      throw new Error(
+        `the server asks for authentication method ${kind}, which is not supported: use scram-sha-256`,
+      );
   }
 }
 
@@ -124,8 +135,10 @@ export function opened(socket: Socket, event: string, deadline: AbortSignal): Pr
       }
     };
     const onEvent = () => settle();
-    const onClose = () => settle(Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' }));
-    const onDeadline = () => settle(Object.assign(new Error('the server does not answer in time'), { code: 'ETIMEDOUT' }));
+    const onClose = () =>
+      settle(Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' }));
+    const onDeadline = () =>
+      settle(Object.assign(new Error('the server does not answer in time'), { code: 'ETIMEDOUT' }));
     socket.once(event, onEvent);
     socket.once('error', settle);
     socket.once('close', onClose);

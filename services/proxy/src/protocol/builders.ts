@@ -59,7 +59,8 @@ export const AUTHENTICATION_OK = message('R', int32(0));
 
 export const authenticationSasl = (mechanisms: readonly string[]): Buffer =>
   message('R', int32(10), ...mechanisms, Buffer.alloc(1));
-export const authenticationSaslContinue = (text: string): Buffer => message('R', int32(11), Buffer.from(text));
+export const authenticationSaslContinue = (text: string): Buffer =>
+  message('R', int32(11), Buffer.from(text));
 export const authenticationSaslFinal = (text: string): Buffer => message('R', int32(12), Buffer.from(text));
 export const parameterStatus = (name: string, value: string): Buffer => message('S', name, value);
 export const backendKeyData = (pid: number, secret: Buffer): Buffer => message('K', int32(pid), secret);

@@ -30,7 +30,11 @@ export function errorFields(bytes: Buffer, start: number, end: number): ErrorFie
 }
 
 /** Name and value of a ParameterStatus; null when malformed. */
-export function parameterFields(bytes: Buffer, start: number, end: number): { name: string; value: string } | null {
+export function parameterFields(
+  bytes: Buffer,
+  start: number,
+  end: number,
+): { name: string; value: string } | null {
   const middle = bytes.indexOf(0, start + 5);
   if (middle === -1 || middle >= end) return null;
   const last = bytes.indexOf(0, middle + 1);

@@ -21,7 +21,9 @@ const hash = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).diges
 
 /** Reads `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`; null when it is not one. */
 export function parseVerifier(text: string): Verifier | null {
-  const m = /^SCRAM-SHA-256\$(\d{1,7}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]{44}):([A-Za-z0-9+/=]{44})$/.exec(text);
+  const m = /^SCRAM-SHA-256\$(\d{1,7}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]{44}):([A-Za-z0-9+/=]{44})$/.exec(
+    text,
+  );
   if (m === null) return null;
   const [, iterations, salt = '', stored = '', server = ''] = m;
   return {
@@ -43,7 +45,12 @@ export function createVerifier(password: string, iterations = 4096, salt: Buffer
 /** A verifier no password fits, always the same for the same name: an unknown user looks like a known one. */
 export function mockVerifier(secret: string, user: string): Verifier {
   const seed = hmac(Buffer.from(secret), `scram-mock:${user}`);
-  return { iterations: 4096, salt: seed.subarray(0, 16), storedKey: hmac(seed, 'stored'), serverKey: hmac(seed, 'server') };
+  return {
+    iterations: 4096,
+    salt: seed.subarray(0, 16),
+    storedKey: hmac(seed, 'stored'),
+    serverKey: hmac(seed, 'server'),
+  };
 }
 
 /** One exchange on the server's side: {@link first}, then {@link final}. */
@@ -59,7 +66,8 @@ export class ScramServer {
   constructor(verifier: Verifier, options: { nonce?: string; binding?: Buffer } = {}) {
     this.#verifier = verifier;
     this.#nonce = options.nonce ?? randomBytes(18).toString('base64');
-    this.#binding = options.binding === undefined ? null : { type: 'tls-server-end-point', data: options.binding };
+    this.#binding =
+      options.binding === undefined ? null : { type: 'tls-server-end-point', data: options.binding };
   }
 
   /** @param plusOffered whether PLUS was offered: then a client that says it saw no offer was tampered with. */
@@ -72,7 +80,8 @@ export class ScramServer {
     if (this.#binding === null ? bindingType !== undefined : bindingType !== this.#binding.type) {
       throw new ScramError('channel binding type does not fit');
     }
-    if (flag === 'y' && plusOffered) throw new ScramError('channel binding was offered, but the client did not see it');
+    if (flag === 'y' && plusOffered)
+      throw new ScramError('channel binding was offered, but the client did not see it');
     this.#gs2 = whole.slice(0, whole.length - bare.length);
     this.#fullNonce = nonce + this.#nonce;
     const reply = `r=${this.#fullNonce},s=${this.#verifier.salt.toString('base64')},i=${this.#verifier.iterations}`;
@@ -88,7 +97,8 @@ export class ScramServer {
       throw new ScramError('malformed SCRAM message');
     }
     const expected = Buffer.concat([Buffer.from(this.#gs2), this.#binding?.data ?? Buffer.alloc(0)]);
-    if (!equal(Buffer.from(channel, 'base64'), expected)) throw new ScramError('channel binding does not match');
+    if (!equal(Buffer.from(channel, 'base64'), expected))
+      throw new ScramError('channel binding does not match');
     if (nonce !== this.#fullNonce) throw new ScramError('nonce does not match');
     const authMessage = `${this.#authPrefix},${withoutProof}`;
     const signature = hmac(this.#verifier.storedKey, authMessage);

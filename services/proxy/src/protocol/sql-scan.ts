@@ -181,7 +181,14 @@ function leadingFlags(b: Buffer, from: number, to: number): number {
 
 const SET_CONFIG_LOCAL = /^\s*\((?:[^'();]|'(?:[^']|'')*')*,\s*(?:true|'t'|'true')\s*\)/i;
 
-function wordFlags(b: Buffer, from: number, to: number, end: number, previousFrom: number, previousTo: number): number {
+function wordFlags(
+  b: Buffer,
+  from: number,
+  to: number,
+  end: number,
+  previousFrom: number,
+  previousTo: number,
+): number {
   const length = to - from;
   switch ((b[from] ?? 0) | 0x20) {
     case 0x73: // s
@@ -194,14 +201,21 @@ function wordFlags(b: Buffer, from: number, to: number, end: number, previousFro
       if (length < 7 || (b[from + 2] ?? 0) !== 0x5f) return 0;
       if (startsWith(b, from, to, 'pg_prepared_statement')) return FLAG.forbidden;
       if (startsWith(b, from, to, 'pg_temp')) return FLAG.temp;
-      if (startsWith(b, from, to, 'pg_advisory_lock') || startsWith(b, from, to, 'pg_try_advisory_lock')) return FLAG.advisory;
+      if (startsWith(b, from, to, 'pg_advisory_lock') || startsWith(b, from, to, 'pg_try_advisory_lock'))
+        return FLAG.advisory;
       return 0;
     case 0x74: // t
       if (length !== 4 && length !== 9) return 0;
       if (!is(b, from, to, 'temp') && !is(b, from, to, 'temporary')) return 0;
-      return ['create', 'into', 'local', 'global', 'replace'].some((word) => is(b, previousFrom, previousTo, word)) ? FLAG.temp : 0;
+      return ['create', 'into', 'local', 'global', 'replace'].some((word) =>
+        is(b, previousFrom, previousTo, word),
+      )
+        ? FLAG.temp
+        : 0;
     case 0x68: // h
-      return length === 4 && is(b, from, to, 'hold') && is(b, previousFrom, previousTo, 'with') ? FLAG.hold : 0;
+      return length === 4 && is(b, from, to, 'hold') && is(b, previousFrom, previousTo, 'with')
+        ? FLAG.hold
+        : 0;
     default:
       return 0;
   }

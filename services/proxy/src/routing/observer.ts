@@ -54,7 +54,10 @@ export async function observe(options: ObserverOptions): Promise<void> {
     } else if (connect === 'fail') query = 'fail';
     if (signal.aborted) break;
     const at = new Date().toISOString();
-    options.report({ observer: options.id, kind: 'proxy', cluster: options.cluster, at, signals: { connect, query } }, why);
+    options.report(
+      { observer: options.id, kind: 'proxy', cluster: options.cluster, at, signals: { connect, query } },
+      why,
+    );
     await sleep(Math.max(0, options.everyMs - (performance.now() - begun)), signal);
   }
   backend?.destroy();

@@ -176,7 +176,7 @@ export class Downstream {
   #from = 0;
 
   /** The head entry is answered; forged replies that come next in line are put in place. */
-  #finishEntry(s: Session, b: Buffer, p: number, end: number, out: Buffer[], from: number): void {
+  #finishEntry(s: Session, b: Buffer, _p: number, end: number, out: Buffer[], from: number): void {
     this.#entryBegun = false;
     this.#from = from;
     const { replies } = s;
@@ -233,7 +233,8 @@ export class Downstream {
       });
     }
     s.door.errors.count(fields.code);
-    if (fields.code === '0A000' && s.lastBound !== null && /cached plan/.test(fields.message)) s.planOutdated();
+    if (fields.code === '0A000' && s.lastBound !== null && /cached plan/.test(fields.message))
+      s.planOutdated();
     return null;
   }
 
@@ -250,7 +251,8 @@ export class Downstream {
     while (!replies.empty) {
       const kind = replies.head & KIND;
       if (kind === ENTRY.sync) return;
-      if (kind === ENTRY.parse || kind === ENTRY.localParse) s.parseFailed(replies.payload as ParseNote | undefined);
+      if (kind === ENTRY.parse || kind === ENTRY.localParse)
+        s.parseFailed(replies.payload as ParseNote | undefined);
       replies.shift();
     }
     s.skipping = true;

@@ -51,7 +51,11 @@ export class Handshake {
 
   /** Stops listening. @returns bytes that were not consumed. */
   detach(): Buffer {
-    this.socket.off('data', this.#onData).off('error', this.#onEnd).off('end', this.#onEnd).off('close', this.#onEnd);
+    this.socket
+      .off('data', this.#onData)
+      .off('error', this.#onEnd)
+      .off('end', this.#onEnd)
+      .off('close', this.#onEnd);
     this.#deadline.removeEventListener('abort', this.#onDeadline);
     const rest = this.#bytes;
     this.#bytes = Buffer.alloc(0);

@@ -17,17 +17,28 @@ export type Found =
   | { readonly kind: 'conflict' };
 
 /** @param find the registry. Tenant names may contain dots: the last one splits. */
-export function identify(user: string, database: string, find: (tenant: string) => Tenant | undefined): Found {
+export function identify(
+  user: string,
+  database: string,
+  find: (tenant: string) => Tenant | undefined,
+): Found {
   const dot = user.lastIndexOf('.');
   const byUser = dot > 0 ? candidate(find, user.slice(0, dot), user.slice(dot + 1), true) : null;
   const byDatabase = database === user ? null : candidate(find, database, user, false);
-  if (byUser !== null && byDatabase !== null && byUser.tenant.tenant !== byDatabase.tenant.tenant) return { kind: 'conflict' };
+  if (byUser !== null && byDatabase !== null && byUser.tenant.tenant !== byDatabase.tenant.tenant)
+    return { kind: 'conflict' };
   const identity = byUser ?? byDatabase;
   return identity === null ? { kind: 'unknown' } : { kind: 'found', identity };
 }
 
-function candidate(find: (tenant: string) => Tenant | undefined, name: string, user: string, prefixed: boolean): Identity | null {
+function candidate(
+  find: (tenant: string) => Tenant | undefined,
+  name: string,
+  user: string,
+  prefixed: boolean,
+): Identity | null {
   const tenant = find(name);
-  const verifier = tenant !== undefined && Object.hasOwn(tenant.users, user) ? tenant.users[user]?.verifier : undefined;
+  const verifier =
+    tenant !== undefined && Object.hasOwn(tenant.users, user) ? tenant.users[user]?.verifier : undefined;
   return tenant === undefined || verifier === undefined ? null : { tenant, verifier, prefixed };
 }

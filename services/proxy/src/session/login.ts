@@ -39,7 +39,12 @@ export interface LoginPorts {
   /** Database of the tenant's placement; undefined when it has none. */
   databaseOf(tenant: Tenant): string | undefined;
   findSession(pid: number): Session | undefined;
-  open(options: { socket: Socket; tenant: Tenant; settings: Settings; longKey: boolean }): Session | WireError;
+  open(options: {
+    socket: Socket;
+    tenant: Tenant;
+    settings: Settings;
+    longKey: boolean;
+  }): Session | WireError;
   authFailed(user: string): void;
 }
 
@@ -80,7 +85,11 @@ export async function serveClient(raw: Socket, ports: LoginPorts): Promise<void>
 }
 
 /** Up to the startup packet. @returns null when the connection was for something else. */
-async function begin(raw: Socket, ports: LoginPorts, deadline: AbortSignal): Promise<{ shake: Handshake; startup: Startup } | null> {
+async function begin(
+  raw: Socket,
+  ports: LoginPorts,
+  deadline: AbortSignal,
+): Promise<{ shake: Handshake; startup: Startup } | null> {
   let shake = new Handshake(raw, deadline);
   let secure = false;
   let asked = 0;
@@ -118,7 +127,11 @@ async function begin(raw: Socket, ports: LoginPorts, deadline: AbortSignal): Pro
       case 'cancel': {
         shake.detach();
         const session = ports.findSession(packet.pid);
-        if (session !== undefined && session.secret.length === packet.secret.length && timingSafeEqual(session.secret, packet.secret)) {
+        if (
+          session !== undefined &&
+          session.secret.length === packet.secret.length &&
+          timingSafeEqual(session.secret, packet.secret)
+        ) {
           session.cancel();
         }
         shake.socket.on('error', () => undefined);
@@ -126,9 +139,17 @@ async function begin(raw: Socket, ports: LoginPorts, deadline: AbortSignal): Pro
         return null;
       }
       case 'unsupported':
-        throw new Refused('0A000', `unsupported frontend protocol ${packet.major}.${packet.minor}: server supports 3.0 to 3.${MINOR}`);
+        throw new Refused(
+          '0A000',
+          `unsupported frontend protocol ${packet.major}.${packet.minor}: server supports 3.0 to 3.${MINOR}`,
+        );
       case 'startup':
-        if (ports.tlsRequired && !secure) throw new Refused('28000', 'this front door takes encrypted connections only', 'Use sslmode=require.');
+        if (ports.tlsRequired && !secure)
+          throw new Refused(
+            '28000',
+            'this front door takes encrypted connections only',
+            'Use sslmode=require.',
+          );
         return { shake, startup: packet };
     }
   }
@@ -153,16 +174,32 @@ async function login(shake: Handshake, startup: Startup, ports: LoginPorts): Pro
   const proven = await authenticate(shake, new ScramServer(verifier ?? mockVerifier(ports.secret, user)));
   if (!proven || found.kind !== 'found' || verifier === null) {
     ports.authFailed(user);
-    if (found.kind === 'conflict') throw new Refused('28000', 'user name and database name belong to different tenants');
+    if (found.kind === 'conflict')
+      throw new Refused('28000', 'user name and database name belong to different tenants');
     throw new Refused('28P01', `password authentication failed for user "${user}"`);
   }
   const { tenant, prefixed } = found.identity;
   if (tenant.state !== 'active') throw new Refused('57P03', `tenant "${tenant.tenant}" is suspended`);
   const served = ports.databaseOf(tenant);
-  if (prefixed && database !== user && database !== tenant.tenant && served !== undefined && database !== served) {
-    throw new Refused('3D000', `database "${database}" does not exist`, `Tenant "${tenant.tenant}" lives in database "${served}".`);
+  if (
+    prefixed &&
+    database !== user &&
+    database !== tenant.tenant &&
+    served !== undefined &&
+    database !== served
+  ) {
+    throw new Refused(
+      '3D000',
+      `database "${database}" does not exist`,
+      `Tenant "${tenant.tenant}" lives in database "${served}".`,
+    );
   }
-  const session = ports.open({ socket, tenant, settings: new SettingsClass(wanted.settings), longKey: minor >= 2 });
+  const session = ports.open({
+    socket,
+    tenant,
+    settings: new SettingsClass(wanted.settings),
+    longKey: minor >= 2,
+  });
   if (!('login' in session)) throw new Refused(session.code, session.message);
   const told = await new Promise<Map<string, string> | WireError>((resolve) => session.login(resolve));
   if (!(told instanceof Map)) {
@@ -188,7 +225,8 @@ async function authenticate(shake: Handshake, scram: ScramServer): Promise<boole
   socket.write(authenticationSasl([SCRAM]));
   const initial = await takePassword(shake);
   const nameEnd = initial.indexOf(0);
-  if (nameEnd === -1 || initial.toString('latin1', 0, nameEnd) !== SCRAM) throw new ScramError('client selected an invalid SASL authentication mechanism');
+  if (nameEnd === -1 || initial.toString('latin1', 0, nameEnd) !== SCRAM)
+    throw new ScramError('client selected an invalid SASL authentication mechanism');
   socket.write(authenticationSaslContinue(scram.first(initial.toString('utf8', nameEnd + 5))));
   const final = scram.final((await takePassword(shake)).toString('utf8'));
   if (final === null) return false;

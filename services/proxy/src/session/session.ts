@@ -1,6 +1,6 @@
 /**
  * One client after its login. Between transactions it owns nothing; for a transaction it gets a backend on its tenant's primary, or waits.
- * This file is the life of a transaction; `upstream.ts` and `downstream.ts` move the bytes.
+ * This file is the life of a transaction; `upstream.ts` and `downstream.ts` move the bytes. It is long because it is one state machine.
  */
 import type { Socket } from 'node:net';
 import { type AdoptFailure, adopt, fits } from '../pool/adopt.ts';
@@ -22,6 +22,7 @@ import type { TenantRecord, Waiting } from '../routing/tenant-book.ts';
 import type { Door } from './door.ts';
 import { Downstream } from './downstream.ts';
 import { Journal } from './journal.ts';
+import { failOwed, refuseAll } from './local-replies.ts';
 import { ENTRY, KIND, OWN, Replies, SWALLOW } from './replies.ts';
 import type { Settings } from './settings.ts';
 import type { Effect, EffectsContext, Verdict } from './statement-effects.ts';
@@ -148,6 +149,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     this.socket.on('drain', () => {
       this.stalledSince = 0;
       this.door.stalled.delete(this);
+      this.#resumeClient();
       this.backend?.socket.resume();
     });
   }
@@ -158,7 +160,11 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
       const whole = this.#in.push(chunk);
       if (whole !== null) this.#dispatch(whole);
     } catch (error) {
-      this.fatal({ severity: 'FATAL', code: '08P01', message: error instanceof Error ? error.message : 'protocol violation' });
+      this.fatal({
+        severity: 'FATAL',
+        code: '08P01',
+        message: error instanceof Error ? error.message : 'protocol violation',
+      });
     }
   }
 
@@ -216,14 +222,15 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   }
 
   #resumeClient(): void {
-    if (!this.#paused) return;
+    if (!this.#paused || this.stalledSince > 0) return;
     this.#paused = false;
     this.socket.resume();
   }
 
   /** Finds a backend for a new transaction, at once or later. */
   #begin(): void {
-    if (this.#refusedEpoch >= 0 && performance.now() - this.#refusedAt > REFUSED_EPOCH_MS) this.#refusedEpoch = -1;
+    if (this.#refusedEpoch >= 0 && performance.now() - this.#refusedAt > REFUSED_EPOCH_MS)
+      this.#refusedEpoch = -1;
     const decision = this.door.router.decide(this.record, this.#refusedEpoch);
     if (decision.kind === 'hold') {
       this.#wait(decision.reason);
@@ -235,7 +242,13 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
       if (route.pool === this.#pool) {
         this.#route = route;
         this.#prepare(this.backend);
-      } else this.fatal({ severity: 'FATAL', code: '57P01', message: 'the tenant moved to another cluster and this session holds state of the old one', hint: `It was bound to its connection by: ${[...this.#pins].join(', ')}. Connect again.` });
+      } else
+        this.fatal({
+          severity: 'FATAL',
+          code: '57P01',
+          message: 'the tenant moved to another cluster and this session holds state of the old one',
+          hint: `It was bound to its connection by: ${[...this.#pins].join(', ')}. Connect again.`,
+        });
       return;
     }
     if (this.#pool !== null && this.#pool !== route.pool) this.#pool.leave(this);
@@ -292,7 +305,12 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     this.failWaiting(
       this.holdReason === 'busy' && !unreachable
         ? { severity: 'ERROR', code: '53300', message: 'no connection to the cluster became free in time' }
-        : { severity: 'ERROR', code: '57P03', message: HOLD_TEXT[unreachable ? 'unreachable' : this.holdReason], hint: 'Try again.' },
+        : {
+            severity: 'ERROR',
+            code: '57P03',
+            message: HOLD_TEXT[unreachable ? 'unreachable' : this.holdReason],
+            hint: 'Try again.',
+          },
     );
   }
 
@@ -328,7 +346,12 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     const keepState = this.backend !== null;
     this.backend = backend;
     const signature = this.settings.signature;
-    const settings = route.settings === '' ? signature : signature === '' ? route.settings : `${route.settings};${signature}`;
+    const settings =
+      route.settings === ''
+        ? signature
+        : signature === ''
+          ? route.settings
+          : `${route.settings};${signature}`;
     const wanted = {
       tenant: this.tenant,
       context: route.context,
@@ -352,7 +375,12 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     }
     if (failure !== null) {
       this.backend = null;
-      if (keepState) this.fatal({ severity: 'FATAL', code: '57P01', message: 'the connection that held this session has ended' });
+      if (keepState)
+        this.fatal({
+          severity: 'FATAL',
+          code: '57P01',
+          message: 'the connection that held this session has ended',
+        });
       else if (failure.kind === 'settings') {
         this.#pool = null;
         this.failWaiting({ severity: 'ERROR', code: failure.code, message: failure.message });
@@ -539,17 +567,22 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   }
 
   toClientOne(bytes: Buffer): void {
-    if (this.socket.write(bytes) || this.backend === null || this.stalledSince > 0) return;
-    this.stalledSince = performance.now();
-    this.door.stalled.add(this);
-    this.backend.socket.pause();
+    if (this.socket.write(bytes)) return;
+    // The client does not keep up: neither its server nor its own next requests are read until it does.
+    if (this.stalledSince === 0) {
+      this.stalledSince = performance.now();
+      this.door.stalled.add(this);
+    }
+    this.#pauseClient();
+    this.backend?.socket.pause();
   }
 
   /** The head of what is owed was answered. */
   answered(): void {
     if ((this.replies.head & OWN) === 0) this.#delivered++;
     const kind = this.replies.head & KIND;
-    if (kind === ENTRY.parse || kind === ENTRY.localParse) this.#confirm(this.replies.payload as ParseNote | undefined);
+    if (kind === ENTRY.parse || kind === ENTRY.localParse)
+      this.#confirm(this.replies.payload as ParseNote | undefined);
     if (kind === ENTRY.query) {
       const effects = this.replies.payload as readonly Effect[] | undefined;
       if (effects !== undefined && !this.queryFailed) this.tentative.push(...effects);
@@ -703,23 +736,10 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
       return;
     }
     this.door.errors.count(error.code);
-    const out: Buffer[] = [];
-    const failure = errorResponse(error);
-    let told = false;
-    while (!this.replies.empty) {
-      const code = this.replies.head;
-      const kind = code & KIND;
-      if (kind === ENTRY.parse || kind === ENTRY.localParse) this.parseFailed(this.replies.payload as ParseNote | undefined);
-      this.replies.shift();
-      if ((code & SWALLOW) !== 0) continue;
-      if (!told) out.push(failure);
-      told = kind !== ENTRY.sync && kind !== ENTRY.query;
-      if (!told) out.push(READY_IDLE);
-    }
-    if (told || (this.segmentOpen && out.length === 0)) {
-      if (!told) out.push(failure);
-      this.skipping = true;
-    }
+    const { out, open } = failOwed(this.replies, errorResponse(error), this.segmentOpen, (note) =>
+      this.parseFailed(note),
+    );
+    if (open) this.skipping = true;
     this.segmentOpen = false;
     this.journal.clear();
     this.tentative.length = 0;
@@ -748,7 +768,10 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   /** The lease has run out with a transaction on a backend: it is cut (I4). */
   cutOff(): void {
     if (this.#state !== 'active' || this.backend === null) return;
-    this.serverFarewell = { code: '57P01', message: 'this front door lost its lease: the transaction was cut off' };
+    this.serverFarewell = {
+      code: '57P01',
+      message: 'this front door lost its lease: the transaction was cut off',
+    };
     this.backend.destroy();
   }
 
@@ -766,7 +789,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
       done({ ...error, severity: 'FATAL' });
       return;
     }
-    if (this.#replaySkip > 0 || this.pinned) {
+    if (this.#replaySkip > 0) {
       this.fatal({ ...error, severity: 'FATAL' });
       return;
     }
@@ -775,21 +798,8 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     const pending = Buffer.concat(this.#pending);
     this.#pending = [];
     this.#pendingBytes = 0;
-    const failure = errorResponse(error);
-    const out: Buffer[] = [];
-    let left = false;
-    for (let p = 0; p < pending.length && !left; p += 1 + pending.readUInt32BE(p + 1)) {
-      const type = pending[p];
-      if (type === 0x58) left = true;
-      else if (type === 0x53) {
-        this.skipping = false;
-        out.push(READY_IDLE);
-      } else if (!this.skipping && type !== 0x64 && type !== 0x63 && type !== 0x66 && type !== 0x48) {
-        out.push(failure);
-        if (type === 0x51 || type === 0x46) out.push(READY_IDLE);
-        else this.skipping = true;
-      }
-    }
+    const { out, left, skipping } = refuseAll(pending, errorResponse(error), this.skipping);
+    this.skipping = skipping;
     this.toClient(out);
     this.#resumeClient();
     if (left) this.clientLeft();
@@ -849,9 +859,14 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
 
   /** A CancelRequest with this session's key. */
   cancel(): void {
-    if (this.running && this.backend !== null && this.#pool !== null) cancelBackend(this.backend, this.#pool.target);
+    if (this.running && this.backend !== null && this.#pool !== null)
+      cancelBackend(this.backend, this.#pool.target);
     else if (this.#state === 'waiting') {
-      this.failWaiting({ severity: 'ERROR', code: '57014', message: 'canceling statement due to user request' });
+      this.failWaiting({
+        severity: 'ERROR',
+        code: '57014',
+        message: 'canceling statement due to user request',
+      });
     }
   }
 }

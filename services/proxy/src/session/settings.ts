@@ -24,7 +24,13 @@ const STARTUP_SETTINGS: ReadonlySet<string> = new Set([
   'timezone',
   'transaction_timeout',
 ]);
-const NOT_SETTINGS: ReadonlySet<string> = new Set(['user', 'database', 'options', 'replication', 'client_encoding']);
+const NOT_SETTINGS: ReadonlySet<string> = new Set([
+  'user',
+  'database',
+  'options',
+  'replication',
+  'client_encoding',
+]);
 
 export type StartupSettings =
   | { readonly kind: 'settings'; readonly settings: ReadonlyMap<string, string> }
@@ -51,7 +57,8 @@ export function startupSettings(parameters: ReadonlyMap<string, string>): Startu
   if (options === null) return refuse('0A000', 'only -c name=value is understood in the startup options');
   for (const [name, value] of options) {
     const key = name.toLowerCase();
-    if (!/^[a-z_][a-z0-9_$]*(\.[a-z_][a-z0-9_$]*)?$/.test(key)) return refuse('42602', `invalid setting name "${name}"`);
+    if (!/^[a-z_][a-z0-9_$]*(\.[a-z_][a-z0-9_$]*)?$/.test(key))
+      return refuse('42602', `invalid setting name "${name}"`);
     const why = protectedSetting(key, value);
     if (why !== null) return refuse('42501', why);
     if (key !== 'client_encoding') settings.set(key, setConfigSql(name, value));

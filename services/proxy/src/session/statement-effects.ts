@@ -41,7 +41,8 @@ const NOTHING = 'RESET drover.nothing';
 const NAME = String.raw`("(?:[^"]|"")+"|[a-z_\x80-\uffff][\w$\x80-\uffff]*)`;
 const SETTING = new RegExp(`^${NAME}(?:\\s*\\.\\s*${NAME})?`, 'i');
 
-const unquote = (name: string): string => (name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name.toLowerCase());
+const unquote = (name: string): string =>
+  name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name.toLowerCase();
 
 /** Settings that belong to the proxy, with the values that change nothing. */
 const PROTECTED: ReadonlyMap<string, RegExp> = new Map([
@@ -58,7 +59,9 @@ export function protectedSetting(key: string, value: string | undefined): string
   const allowed = PROTECTED.get(key);
   if (allowed === undefined) return null;
   const plain = value?.trim().replace(/^'(.*)'$/s, '$1');
-  return plain !== undefined && allowed.test(plain) ? null : `"${key}" cannot be changed to this value through the front door`;
+  return plain !== undefined && allowed.test(plain)
+    ? null
+    : `"${key}" cannot be changed to this value through the front door`;
 }
 
 export function isProtected(key: string): boolean {
@@ -165,7 +168,12 @@ function judgeOne(statement: string, alone: boolean, context: EffectsContext): J
     }
     case 'prepare':
       return rest[0] === 'transaction'
-        ? { refusal: { code: '0A000', message: 'PREPARE TRANSACTION is not supported through the front door' } }
+        ? {
+            refusal: {
+              code: '0A000',
+              message: 'PREPARE TRANSACTION is not supported through the front door',
+            },
+          }
         : { pin: 'prepare' };
     default:
       return {};
@@ -182,7 +190,14 @@ function judgeSet(tail: string, alone: boolean): Judged {
   let value: string;
   if (special !== null && !/^(to\b|=)/i.test(special[2] ?? '')) {
     const word = (special[1] ?? '').toLowerCase().replace(/\s+/, '_');
-    key = { role: 'role', session_authorization: 'session_authorization', names: 'client_encoding', time_zone: 'timezone', schema: 'search_path' }[word] ?? word;
+    key =
+      {
+        role: 'role',
+        session_authorization: 'session_authorization',
+        names: 'client_encoding',
+        time_zone: 'timezone',
+        schema: 'search_path',
+      }[word] ?? word;
     value = special[2] ?? '';
   } else {
     const name = SETTING.exec(body);
@@ -207,12 +222,15 @@ function judgeReset(tail: string, alone: boolean, context: EffectsContext): Judg
   const name = /^time\s+zone$/i.test(tail) ? ['', 'timezone', undefined] : SETTING.exec(tail);
   if (name === null) return { pin: 'set' };
   const key = unquote(name[1] ?? '') + (name[2] === undefined ? '' : `.${unquote(name[2])}`);
-  if (key.startsWith('drover.')) return { refusal: { code: '42501', message: protectedSetting(key, undefined) ?? '' } };
+  if (key.startsWith('drover.'))
+    return { refusal: { code: '42501', message: protectedSetting(key, undefined) ?? '' } };
   if (isProtected(key)) return {};
   const wanted = context.startupSetting(key);
   return {
     ...(wanted === undefined ? {} : { replacement: wanted }),
-    ...(alone || wanted === undefined ? { effect: { kind: 'reset', key } as const } : { pin: 'set' as const }),
+    ...(alone || wanted === undefined
+      ? { effect: { kind: 'reset', key } as const }
+      : { pin: 'set' as const }),
   };
 }
 

@@ -150,7 +150,10 @@ export function forward(s: Session, b: Buffer): void {
         else if (!s.replies.empty) s.owe(ENTRY.copyEnd);
         break;
       case F:
-        cut(e, query(refusalSql('0A000', 'function calls by message are not supported through the front door')));
+        cut(
+          e,
+          query(refusalSql('0A000', 'function calls by message are not supported through the front door')),
+        );
         s.segmentOpen = false;
         s.owe(ENTRY.query);
         break;
@@ -175,7 +178,9 @@ export function forward(s: Session, b: Buffer): void {
 type Cut = (end: number, ...instead: readonly Buffer[]) => void;
 
 function replacement(verdict: Verdict): string | undefined {
-  return verdict.refusal === undefined ? verdict.sql : refusalSql(verdict.refusal.code, verdict.refusal.message);
+  return verdict.refusal === undefined
+    ? verdict.sql
+    : refusalSql(verdict.refusal.code, verdict.refusal.message);
 }
 
 function onParse(s: Session, b: Buffer, p: number, e: number, cut: Cut): void {
@@ -205,8 +210,12 @@ function onParse(s: Session, b: Buffer, p: number, e: number, cut: Cut): void {
     s.owe(ENTRY.parse);
     return;
   }
-  const body = sql === undefined ? b.subarray(nameEnd + 1, e) : rebuilt(b, nameEnd, textEnd, e, sql).subarray(6);
-  const statement = s.door.registry.intern(body, sql === undefined ? textEnd - nameEnd - 1 : Buffer.byteLength(sql));
+  const body =
+    sql === undefined ? b.subarray(nameEnd + 1, e) : rebuilt(b, nameEnd, textEnd, e, sql).subarray(6);
+  const statement = s.door.registry.intern(
+    body,
+    sql === undefined ? textEnd - nameEnd - 1 : Buffer.byteLength(sql),
+  );
   if (existing !== undefined) s.door.registry.release(existing.statement);
   s.named.set(name, { statement, verdict, confirmed: false });
   if (s.backend?.prepared.has(statement) === true) {
@@ -220,7 +229,7 @@ function onParse(s: Session, b: Buffer, p: number, e: number, cut: Cut): void {
 }
 
 /** A Parse message for the unnamed statement with other SQL. */
-function rebuilt(b: Buffer, nameEnd: number, textEnd: number, e: number, sql: string): Buffer {
+function rebuilt(b: Buffer, _nameEnd: number, textEnd: number, e: number, sql: string): Buffer {
   const text = Buffer.from(sql);
   const out = Buffer.allocUnsafe(5 + 1 + text.length + 1 + (e - textEnd - 1));
   out[0] = P;
@@ -233,7 +242,14 @@ function rebuilt(b: Buffer, nameEnd: number, textEnd: number, e: number, sql: st
 }
 
 /** The head of a Bind with the server-side statement name; the rest of the message follows unchanged. */
-function renamed(b: Buffer, p: number, e: number, portalEnd: number, nameEnd: number, statement: Statement): Buffer {
+function renamed(
+  b: Buffer,
+  p: number,
+  e: number,
+  portalEnd: number,
+  nameEnd: number,
+  statement: Statement,
+): Buffer {
   const { serverName } = statement;
   const portal = portalEnd - (p + 5) + 1;
   const head = Buffer.allocUnsafe(5 + portal + serverName.length + 1);
@@ -275,7 +291,15 @@ function ensureUnnamed(s: Session, cut: Cut, p: number, verdict: Verdict | null)
   s.oweOwn(ENTRY.parse, { name: '', statement: null, onBackend: false } satisfies ParseNote);
 }
 
-function onDescribe(s: Session, b: Buffer, p: number, e: number, isStatement: boolean, nameEnd: number, cut: Cut): void {
+function onDescribe(
+  s: Session,
+  b: Buffer,
+  p: number,
+  e: number,
+  isStatement: boolean,
+  nameEnd: number,
+  cut: Cut,
+): void {
   if (isStatement) {
     if (nameEnd === p + 6) ensureUnnamed(s, cut, p, null);
     else {
@@ -291,7 +315,15 @@ function onDescribe(s: Session, b: Buffer, p: number, e: number, isStatement: bo
   s.owe(ENTRY.describe);
 }
 
-function onClose(s: Session, b: Buffer, p: number, e: number, isStatement: boolean, nameEnd: number, cut: Cut): void {
+function onClose(
+  s: Session,
+  b: Buffer,
+  p: number,
+  e: number,
+  isStatement: boolean,
+  nameEnd: number,
+  cut: Cut,
+): void {
   if (isStatement && nameEnd > p + 6 && s.forget(b.toString('utf8', p + 6, nameEnd))) {
     cut(e);
     s.oweLocal(ENTRY.localClose, CLOSE_COMPLETE);

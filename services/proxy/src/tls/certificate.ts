@@ -40,15 +40,18 @@ function oid(dotted: string): Buffer {
 }
 
 /** GeneralizedTime; allowed for any year. */
-const time = (date: Date): Buffer => der(0x18, Buffer.from(`${date.toISOString().replace(/[-:T]|\.\d+/g, '')}`));
+const time = (date: Date): Buffer =>
+  der(0x18, Buffer.from(`${date.toISOString().replace(/[-:T]|\.\d+/g, '')}`));
 
 function addressBytes(ip: string): Buffer {
   if (isIP(ip) === 4) return Buffer.from(ip.split('.').map(Number));
   const [head = '', tail] = ip.split('::');
-  const groups = (text: string | undefined) => (text === undefined || text === '' ? [] : text.split(':').map((g) => Number.parseInt(g, 16)));
+  const groups = (text: string | undefined) =>
+    text === undefined || text === '' ? [] : text.split(':').map((g) => Number.parseInt(g, 16));
   const left = groups(head);
   const right = groups(tail);
-  const all = tail === undefined ? left : [...left, ...Array<number>(8 - left.length - right.length).fill(0), ...right];
+  const all =
+    tail === undefined ? left : [...left, ...Array<number>(8 - left.length - right.length).fill(0), ...right];
   const out = Buffer.alloc(16);
   for (const [i, group] of all.entries()) out.writeUInt16BE(group, i * 2);
   return out;
@@ -57,12 +60,17 @@ function addressBytes(ip: string): Buffer {
 /** @param names host names and IP addresses it is for; the first is the subject. */
 export function generateSelfSigned(names: readonly string[], days = 825, now: Date = new Date()): SelfSigned {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const spki = createPublicKey(publicKey.export({ type: 'spki', format: 'pem' })).export({ type: 'spki', format: 'der' });
+  const spki = createPublicKey(publicKey.export({ type: 'spki', format: 'pem' })).export({
+    type: 'spki',
+    format: 'der',
+  });
   const algorithm = sequence(oid('1.2.840.10045.4.3.2'));
   const subject = sequence(der(0x31, sequence(oid('2.5.4.3'), utf8(names[0] ?? 'drover'))));
   const serial = randomBytes(16);
   serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40;
-  const alternatives = names.map((name) => (isIP(name) === 0 ? der(0x82, Buffer.from(name)) : der(0x87, addressBytes(name))));
+  const alternatives = names.map((name) =>
+    isIP(name) === 0 ? der(0x82, Buffer.from(name)) : der(0x87, addressBytes(name)),
+  );
   const extensions = sequence(
     sequence(oid('2.5.29.17'), octets(sequence(...alternatives))),
     sequence(oid('2.5.29.19'), TRUE, octets(sequence(TRUE))),

@@ -14,7 +14,11 @@ export interface ServerTls {
 const RECORD_BYTES = 8192;
 
 /** @throws DroverError `config.invalid` when a file cannot be used. */
-export function loadTls(options: { certFile: string | undefined; keyFile: string | undefined; names: readonly string[] }): ServerTls {
+export function loadTls(options: {
+  certFile: string | undefined;
+  keyFile: string | undefined;
+  names: readonly string[];
+}): ServerTls {
   try {
     const { cert, key } =
       options.certFile === undefined || options.keyFile === undefined
@@ -30,8 +34,17 @@ export function loadTls(options: { certFile: string | undefined; keyFile: string
 }
 
 /** @throws when the handshake fails, or a direct connection did not ask for `postgresql`. */
-export async function upgrade(socket: Socket, tls: ServerTls, direct: boolean, deadline: AbortSignal): Promise<TLSSocket> {
-  const secure = new TLSSocket(socket, { isServer: true, secureContext: tls.context, ALPNProtocols: ['postgresql'] });
+export async function upgrade(
+  socket: Socket,
+  tls: ServerTls,
+  direct: boolean,
+  deadline: AbortSignal,
+): Promise<TLSSocket> {
+  const secure = new TLSSocket(socket, {
+    isServer: true,
+    secureContext: tls.context,
+    ALPNProtocols: ['postgresql'],
+  });
   await opened(secure, 'secure', deadline);
   if (direct && secure.alpnProtocol !== 'postgresql') {
     secure.destroy();

@@ -1,0 +1,192 @@
+/**
+ * Reads a stream in order from a position, for ever: nothing is skipped, nothing comes twice. The server-side consumer is a throw-away; after
+ * any trouble with it (lost, deleted, silent, connection broken) another is made behind the last message, and the stream is looked at again first: what
+ * is no longer there, and a stream that is not the same any more, is an error, never a silent skip (pitfalls 61, 65).
+ */
+import { DroverError, isCancelled, sleep } from '@drover/core';
+import type { Consumer, ConsumerMessages, JsMsg } from '@nats-io/jetstream';
+import { DeliverPolicy } from '@nats-io/jetstream';
+import type { Bus } from './connect.ts';
+import { type StreamState, stateOf, streamInfo } from './stream.ts';
+
+export interface OrderedOptions {
+  readonly stream: string;
+  /** A sequence from 1, or the newest message of each subject. */
+  readonly start: { readonly seq: number } | 'last-per-subject';
+  /** One subject, or one pattern of subjects. */
+  readonly filter?: string;
+  /** Identity of the stream the position was taken from. Without it, the stream met first is the one. */
+  readonly expectCreated?: string;
+  /** Every sequence from the start on must be there (false where messages may be superseded or filtered away). */
+  readonly contiguous: boolean;
+  readonly headersOnly?: boolean;
+  /** Messages asked for ahead. Default: by the server's message limit, at most 64 MiB. */
+  readonly ahead?: number;
+  readonly signal?: AbortSignal;
+  /** Called whenever the server shows that it has nothing newer for us, or sends a message. */
+  readonly onAlive?: () => void;
+}
+
+export type OrderedItem =
+  | { readonly kind: 'message'; readonly message: JsMsg }
+  /** A consumer was made; `pending` messages are there already. */
+  | { readonly kind: 'begun'; readonly pending: number };
+
+/** An idle server says so this often; silence for twice as long means that the consumer is gone. */
+const HEARTBEAT_MS = 1000;
+const PULL_EXPIRES_MS = 30_000;
+const RETRY_MS = 100;
+const RETRY_MS_MAX = 2000;
+const AHEAD_BYTES_MAX = 64 * 1024 * 1024;
+
+/**
+ * Ends when the signal aborts or the bus is closed.
+ * @throws DroverError `bus.truncated`, `bus.recreated`
+ */
+export async function* readOrdered(
+  bus: Bus,
+  options: OrderedOptions,
+): AsyncGenerator<OrderedItem, void, undefined> {
+  const { signal } = options;
+  let created = options.expectCreated;
+  let next = options.start === 'last-per-subject' ? undefined : options.start.seq;
+  let retryMs = RETRY_MS;
+  while (!signal?.aborted) {
+    let reading: Reading | undefined;
+    try {
+      await bus.connected(signal);
+      const state = await lookAt(bus, options.stream);
+      checkPosition(options, state, created, next);
+      created = state.created;
+      reading = await Reading.begin(bus, options, next);
+      yield { kind: 'begun', pending: reading.pending };
+      for await (const message of reading.messages) {
+        if (signal?.aborted) return;
+        if (next !== undefined && message.seq < next) break;
+        if (options.contiguous && next !== undefined && message.seq > next) {
+          // Either the head has just left the stream, which the next look says, or messages are missing within.
+          checkPosition(options, await lookAt(bus, options.stream), created, next);
+          throw lost(options.stream, next, message.seq);
+        }
+        next = message.seq + 1;
+        retryMs = RETRY_MS;
+        options.onAlive?.();
+        yield { kind: 'message', message };
+      }
+    } catch (error) {
+      if (signal?.aborted || isCancelled(error)) return;
+      if (error instanceof DroverError && error.disposition === 'resync') throw error;
+    } finally {
+      reading?.end();
+    }
+    await sleep(retryMs, signal);
+    retryMs = Math.min(RETRY_MS_MAX, retryMs * 2);
+  }
+}
+
+async function lookAt(bus: Bus, stream: string): Promise<StreamState> {
+  const info = await streamInfo(bus, stream);
+  if (info !== undefined) return stateOf(info);
+  throw new DroverError('bus.recreated', `stream ${stream} does not exist any more`, { facts: { stream } });
+}
+
+/** Pure. @throws DroverError `bus.truncated`, `bus.recreated` */
+export function checkPosition(
+  options: Pick<OrderedOptions, 'stream' | 'contiguous' | 'filter'>,
+  state: StreamState,
+  created: string | undefined,
+  next: number | undefined,
+): void {
+  const { stream } = options;
+  const { firstSeq, lastSeq } = state;
+  if ((created !== undefined && state.created !== created) || (next !== undefined && lastSeq < next - 1)) {
+    throw new DroverError(
+      'bus.recreated',
+      `stream ${stream} is not the one this position was taken from (made ${state.created}, ends at ${lastSeq})`,
+      { facts: { stream, created: state.created, expected: created, lastSeq, wanted: next } },
+    );
+  }
+  if (options.contiguous && next !== undefined && firstSeq > next) throw lost(stream, next, firstSeq);
+}
+
+function lost(stream: string, wanted: number, found: number): DroverError {
+  return new DroverError('bus.truncated', `stream ${stream} goes on at ${found}, wanted ${wanted}`, {
+    facts: { stream, firstSeq: found, wanted },
+  });
+}
+
+/** One consumer and what it delivers; its iterator ends at the first sign of trouble. */
+class Reading {
+  readonly messages: ConsumerMessages;
+  readonly pending: number;
+  readonly #bus: Bus;
+  readonly #consumer: Consumer;
+  readonly #options: OrderedOptions;
+  readonly #offStatus: () => void;
+
+  private constructor(
+    bus: Bus,
+    options: OrderedOptions,
+    from: { consumer: Consumer; messages: ConsumerMessages; pending: number },
+  ) {
+    this.#bus = bus;
+    this.#options = options;
+    this.#consumer = from.consumer;
+    this.messages = from.messages;
+    this.pending = from.pending;
+    this.#offStatus = bus.onStatus(this.#stop);
+    options.signal?.addEventListener('abort', this.#stop, { once: true });
+    if (options.signal?.aborted || bus.status() === 'disconnected') this.#stop();
+    void this.#watch();
+  }
+
+  static async begin(bus: Bus, options: OrderedOptions, next: number | undefined): Promise<Reading> {
+    const consumer = await bus.unlessBroken(
+      bus.js.consumers.get(options.stream, {
+        ...(next === undefined
+          ? { deliver_policy: DeliverPolicy.LastPerSubject }
+          : { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: next }),
+        ...(options.filter === undefined ? {} : { filter_subjects: options.filter }),
+        ...(options.headersOnly === true ? { headers_only: true } : {}),
+        inactive_threshold: 60_000,
+      }),
+    );
+    const info = await consumer.info(true);
+    const ahead = options.ahead ?? Math.max(8, Math.min(64, Math.floor(AHEAD_BYTES_MAX / bus.maxPayload)));
+    const messages = await consumer.consume({
+      max_messages: ahead,
+      expires: PULL_EXPIRES_MS,
+      idle_heartbeat: HEARTBEAT_MS,
+    });
+    return new Reading(bus, options, { consumer, messages, pending: info.num_pending });
+  }
+
+  end(): void {
+    this.#offStatus();
+    this.#options.signal?.removeEventListener('abort', this.#stop);
+    this.messages.stop();
+    // Courtesy only: the server forgets an unused consumer by itself.
+    if (this.#bus.status() === 'connected') this.#consumer.delete().catch(() => undefined);
+  }
+
+  readonly #stop = (): void => this.messages.stop();
+
+  async #watch(): Promise<void> {
+    for await (const status of this.messages.status()) {
+      switch (status.type) {
+        case 'heartbeat':
+          this.#options.onAlive?.();
+          break;
+        case 'heartbeats_missed':
+        case 'consumer_not_found':
+        case 'consumer_deleted':
+        case 'stream_not_found':
+        case 'no_responders':
+        case 'reset':
+          this.#stop();
+          break;
+        default:
+      }
+    }
+  }
+}

@@ -1,0 +1,50 @@
+/** One peer catching up with what was written while it was stopped. */
+import { sleep } from '@drover/core';
+import { CpuMeter } from '../lib/cpu.ts';
+import type { Peer } from './peer.ts';
+import { TENANTS } from './tables.ts';
+
+const LOOK_MS = 20;
+const SAMPLE_MS = 200;
+/** Without any progress of the marker for this long something is broken. */
+const TIMEOUT_MS = 600_000;
+
+export interface CatchUp {
+  /** From the start of its walsender until the replica has everything. */
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+  readonly cpuBy: Readonly<Record<string, number>>;
+}
+
+/** Starts the peer, waits until the round's markers of all tenants are visible at its replica, stops it. */
+export async function catchUp(peer: Peer, round: number, signal: AbortSignal): Promise<CatchUp> {
+  await peer.start(signal);
+  try {
+    const startedAt = performance.now();
+    const meter = new CpuMeter(await peer.processes());
+    let sampledAt = startedAt;
+    while (!(await isThere(peer, round))) {
+      if (!(await sleep(LOOK_MS, signal))) throw signal.reason;
+      const now = performance.now();
+      if (now - startedAt > TIMEOUT_MS)
+        throw new Error(`${peer.name} did not catch up within ${TIMEOUT_MS / 1000} s`);
+      if (now - sampledAt < SAMPLE_MS) continue;
+      sampledAt = now;
+      meter.sample(await peer.processes());
+    }
+    const seconds = (performance.now() - startedAt) / 1000;
+    meter.sample(await peer.processes());
+    return { seconds, cpuSeconds: meter.total, cpuBy: meter.seconds };
+  } finally {
+    await peer.stop();
+  }
+}
+
+async function isThere(peer: Peer, round: number): Promise<boolean> {
+  const { rows } = await peer.replica.query<{ count: number }>({
+    name: 'markers',
+    text: 'SELECT count(*)::int AS count FROM marker WHERE round = $1',
+    values: [round],
+  });
+  return rows[0]?.count === TENANTS;
+}

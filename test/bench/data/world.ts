@@ -1,0 +1,88 @@
+/**
+ * One source, `east`, and two replicas of it that begin alike: `west` is fed by Drover, `north` by PostgreSQL itself. Both read the
+ * same WAL of the same load.
+ */
+import { join } from 'node:path';
+import { Closer } from '@drover/core';
+import { followTenant, openTenant, slotName } from '@drover/pg';
+import { testFolder } from '@drover/testkit';
+import type pg from 'pg';
+import { writeConfig } from '../lib/config-file.ts';
+import { type BenchServer, SUPER_PASSWORD, serverNamed, startBus, startServers } from '../lib/servers.ts';
+import { runVerb } from '../lib/service.ts';
+import { droverPeer, nativePeer, type Peer } from './peer.ts';
+import { TENANTS, tenantName } from './tables.ts';
+
+const DATABASE = 'app';
+
+export interface ReplicationWorld {
+  readonly source: pg.Client;
+  readonly sourceServer: BenchServer;
+  readonly drover: Peer;
+  readonly native: Peer;
+  close(): Promise<void>;
+}
+
+export interface WorldInput {
+  /** Run on each cluster before anything is set up. */
+  readonly schema: string;
+  readonly tables: readonly string[];
+  /** Run on the replicas only. */
+  readonly replicaSchema?: string;
+  readonly profileTo: string | undefined;
+  readonly say: (line: string) => void;
+}
+
+export async function startReplicationWorld(input: WorldInput): Promise<ReplicationWorld> {
+  const closer = new Closer();
+  try {
+    const folder = testFolder('bench');
+    input.say(`starting three clusters and NATS in ${folder}`);
+    const servers = await startServers(closer, folder, ['east', 'west', 'north'], DATABASE);
+    const nats = await startBus(closer, folder);
+    const clients = await Promise.all(servers.map((server) => server.connect()));
+    input.say('filling them alike');
+    await Promise.all(
+      clients.map(async (client, i) => {
+        await client.query('SET synchronous_commit = off');
+        await client.query(input.schema);
+        if (i > 0 && input.replicaSchema !== undefined) await client.query(input.replicaSchema);
+        await client.query('VACUUM (ANALYZE)');
+      }),
+    );
+    const [source, west, north] = clients as [pg.Client, pg.Client, pg.Client];
+    const clusters = [serverNamed(servers, 'east'), serverNamed(servers, 'west')];
+    const config = writeConfig({ folder, nats, clusters });
+    const place = {
+      folder,
+      configFile: config.file ?? join(folder, 'drover.toml'),
+      profileTo: input.profileTo,
+    };
+    await runVerb(place, 'setup');
+    await followAll(source, west);
+    const sourceServer = serverNamed(servers, 'east');
+    const native = await nativePeer({
+      source,
+      replica: north,
+      connection: `host=127.0.0.1 port=${sourceServer.port} dbname=${DATABASE} user=postgres password=${SUPER_PASSWORD}`,
+      tables: input.tables,
+    });
+    const drover = droverPeer({ source, slot: slotName(DATABASE), replica: west, place, nats });
+    closer.add({ close: () => drover.stop().catch(() => undefined) });
+    return { source, sourceServer, drover, native, close: () => closer.close() };
+  } catch (error) {
+    await closer.close();
+    throw error;
+  }
+}
+
+/** Every tenant is served by east and followed by west, as `drover tenant create` leaves it. */
+async function followAll(source: pg.Client, replica: pg.Client): Promise<void> {
+  for (const client of [source, replica]) await client.query('BEGIN');
+  for (let i = 0; i < TENANTS; i++) {
+    const tenant = tenantName(i);
+    await openTenant(source, { tenant, epoch: 1 });
+    await followTenant(replica, { tenant, epoch: 1, source: 'east', feed: 'live' });
+  }
+  for (const client of [source, replica]) await client.query('COMMIT');
+}
