@@ -15,7 +15,7 @@ interface CatalogueEntry {
 export const CATALOGUE = {
   'config.invalid': {
     disposition: 'fatal',
-    doc: 'drover.toml has one or more mistakes. Each is named with file, key and an example; mend them and start again.',
+    doc: 'The configuration has one or more mistakes. Each is named with file, key and an example; mend them and start again.',
   },
   'config.invalid_name': {
     disposition: 'fatal',

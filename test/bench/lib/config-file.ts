@@ -16,7 +16,7 @@ export function writeConfig({ folder, nats, clusters, sections }: ConfigInput): 
   const file = join(folder, 'drover.toml');
   const text = renderConfigTemplate({
     sections: {
-      nats: { url: nats.url },
+      nats: { url: nats.url, max_bytes: '4GiB' },
       security: { secret: 'a-secret-of-the-benchmark-0123456789abcdef' },
       telemetry: { port: 0, log_level: 'warn' },
       ...sections,

@@ -97,7 +97,7 @@ export async function runVerb(place: ServicePlace, ...args: readonly string[]): 
   throw new DroverError('local.failed', `drover ${args.join(' ')} failed: ${lastLines(logFile)}`);
 }
 
-export function lastLines(file: string, count = 5): string {
+export function lastLines(file: string, count = 12): string {
   if (!existsSync(file)) return '(no log)';
   return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-count).join('\n');
 }
