@@ -89,7 +89,7 @@ export const CATALOGUE = {
     disposition: 'retry',
     doc: 'NATS does not answer. The slot keeps the WAL; reading resumes when NATS is back.',
   },
-  'bus.version': { disposition: 'fatal', doc: 'nats-server is older than 2.10, or JetStream is off.' },
+  'bus.version': { disposition: 'fatal', doc: 'The nats-server is older than 2.10, or JetStream is off.' },
   'bus.fenced': {
     disposition: 'fatal',
     doc: 'Another publisher has written to the stream (expected-last-sequence mismatch). This reader is stale and stops.',

@@ -168,7 +168,7 @@ export class FrontDoor implements Closeable {
       const now = performance.now();
       for (const session of [...this.#door.waiting]) session.expire(now, QUEUE_MS);
       for (const session of [...this.#door.stalled]) {
-        if (now - session.stalledSince > SEND_TIMEOUT_MS) session.abandon();
+        if (now - session.link.stalledSince > SEND_TIMEOUT_MS) session.abandon();
       }
     }
   }

@@ -45,7 +45,7 @@ const CHANGE = `amount = amount + 1.25, quantity = quantity + 1, status = 'chang
 
 /** A case's table before the slot exists: rows `0 .. count - 1`, row i is tenant i % 1000's number i / 1000. */
 export function fill(table: string, count: number): string {
-  return `INSERT INTO "${table}" SELECT ${rowOf('i', `i % ${TENANTS}`)} FROM generate_series(0::bigint, ${count - 1}::bigint) i;`;
+  return `INSERT INTO "${table}" SELECT ${rowOf('g', `g % ${TENANTS}`)} FROM generate_series(0::bigint, ${count - 1}::bigint) g;`;
 }
 
 export interface CaseSql {
@@ -72,8 +72,8 @@ export const CASE_SQL: readonly CaseSql[] = [
     preload: () => 0,
     body: loop(
       BIG_ROWS,
-      `INSERT INTO big SELECT ${rowOf('i', `i % ${TENANTS}`)}
-       FROM generate_series(r * n + j * ${BIG_ROWS}, r * n + j * ${BIG_ROWS} + ${BIG_ROWS - 1}) i;`,
+      `INSERT INTO big SELECT ${rowOf('g', `g % ${TENANTS}`)}
+       FROM generate_series(r * n + j * ${BIG_ROWS}, r * n + j * ${BIG_ROWS} + ${BIG_ROWS - 1}) g;`,
     ),
   },
   {
@@ -81,7 +81,7 @@ export const CASE_SQL: readonly CaseSql[] = [
     preload: () => 0,
     body: loop(
       10,
-      `INSERT INTO ten SELECT ${rowOf('i', 't')} FROM generate_series(r * n + j * 10, r * n + j * 10 + 9) i;`,
+      `INSERT INTO ten SELECT ${rowOf('g', 't')} FROM generate_series(r * n + j * 10, r * n + j * 10 + 9) g;`,
     ),
   },
   {
@@ -107,8 +107,8 @@ export const CASE_SQL: readonly CaseSql[] = [
     body: loop(
       10,
       `k := (r * n / 10 + j) / ${TENANTS};
-       INSERT INTO mix SELECT ${rowOf('i', 't')}
-         FROM generate_series(pre + (r * n / 10 + j) * 6, pre + (r * n / 10 + j) * 6 + 5) i;
+       INSERT INTO mix SELECT ${rowOf('g', 't')}
+         FROM generate_series(pre + (r * n / 10 + j) * 6, pre + (r * n / 10 + j) * 6 + 5) g;
        UPDATE mix SET ${CHANGE} WHERE tenant_id = 't' || lpad(t::text, 4, '0')
          AND id = ANY (ARRAY(SELECT t + ${TENANTS} * (half + (k * 3 + m) % half) FROM generate_series(0, 2) m));
        DELETE FROM mix WHERE tenant_id = 't' || lpad(t::text, 4, '0') AND id = t + ${TENANTS} * k;`,

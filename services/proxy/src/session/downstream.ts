@@ -4,10 +4,10 @@
  */
 import { errorResponse } from '../protocol/builders.ts';
 import { errorFields } from '../protocol/fields.ts';
+import type { ParseNote } from './client-statements.ts';
 import { ENTRY, KIND, OWN, SWALLOW } from './replies.ts';
 import type { Session } from './session.ts';
 import type { Effect } from './statement-effects.ts';
-import type { ParseNote } from './upstream.ts';
 
 const STALE_EPOCH = 'DR001';
 const MESSAGE_MAX = 0x4000_0000;
@@ -119,7 +119,7 @@ export class Downstream {
             return true;
           });
           if (instead === 'replay') {
-            if (out.length > 0) s.toClient(out);
+            if (out.length > 0) s.link.writeAll(out);
             s.replay();
             return;
           }
@@ -147,7 +147,7 @@ export class Downstream {
           if (s.ready(b[end - 1] ?? 0)) {
             // The transaction is over and nothing is owed: what follows in this chunk is not the client's.
             if (p > from) out.push(b.subarray(from, p));
-            s.toClient(out);
+            s.link.writeAll(out);
             s.free(p < length ? b.subarray(p) : null);
             return;
           }
@@ -170,7 +170,7 @@ export class Downstream {
     if (p < length) this.#rest = b.subarray(p);
     this.#entryBegun = p > entryAt || (entryAt === 0 && this.#entryBegun);
     if (p > from) out.push(b.subarray(from, p));
-    if (out.length > 0) s.toClient(out);
+    if (out.length > 0) s.link.writeAll(out);
   }
 
   #from = 0;

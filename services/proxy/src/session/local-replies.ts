@@ -1,7 +1,7 @@
 /** Replies the proxy gives in the server's place when there is none: each segment gets one error and one ReadyForQuery. Pure. */
 import { READY_IDLE } from '../protocol/builders.ts';
+import type { ParseNote } from './client-statements.ts';
 import { ENTRY, KIND, type Replies, SWALLOW } from './replies.ts';
-import type { ParseNote } from './upstream.ts';
 
 /**
  * Answers for messages that were never sent. `skipping`: an error was told and the client's Sync has not come yet.

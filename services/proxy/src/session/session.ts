@@ -19,6 +19,8 @@ import {
 } from '../protocol/builders.ts';
 import type { HoldReason, Route } from '../routing/router.ts';
 import type { TenantRecord, Waiting } from '../routing/tenant-book.ts';
+import { ClientLink } from './client-link.ts';
+import { ClientStatements, type ParseNote } from './client-statements.ts';
 import type { Door } from './door.ts';
 import { Downstream } from './downstream.ts';
 import { Journal } from './journal.ts';
@@ -27,7 +29,7 @@ import { ENTRY, KIND, OWN, Replies, SWALLOW } from './replies.ts';
 import type { Settings } from './settings.ts';
 import type { Effect, EffectsContext, Verdict } from './statement-effects.ts';
 import type { Statement } from './statements.ts';
-import { forward, type Named, type ParseNote, ProtocolError, type Unnamed } from './upstream.ts';
+import { forward, ProtocolError } from './upstream.ts';
 
 /** Largest message taken from a client, bytes. */
 const MESSAGE_MAX = 64 * 1024 * 1024;
@@ -60,13 +62,14 @@ export interface SessionOptions {
 export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   readonly door: Door;
   readonly socket: Socket;
+  readonly link: ClientLink;
   readonly record: TenantRecord;
   readonly settings: Settings;
   readonly pid: number;
   readonly secret: Buffer;
   readonly replies = new Replies();
   readonly journal = new Journal();
-  readonly named = new Map<string, Named>();
+  readonly statements: ClientStatements;
   /** Settings changed in a transaction that has not ended. */
   readonly tentative: Effect[] = [];
   readonly #down = new Downstream();
@@ -74,7 +77,6 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   readonly #pins = new Set<string>();
 
   backend: Backend | null = null;
-  unnamed: Unnamed | null = null;
   nextEffects: readonly Effect[] | undefined;
   lastBound: Statement | null = null;
   /** Messages of the client are dropped until its next Sync. */
@@ -90,7 +92,6 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   parametersVersion = -1;
   /** When the wait for a backend began, `performance.now()`; 0: does not wait. */
   waitingSince = 0;
-  stalledSince = 0;
   /** When a hold (not mere queueing) began. */
   heldSince = 0;
   holdReason: HoldReason | 'unreachable' | 'busy' = 'busy';
@@ -106,7 +107,6 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   #refusedAt = 0;
   #pending: Buffer[] = [];
   #pendingBytes = 0;
-  #paused = false;
   #clientParameters: Map<string, string> = new Map();
   #login: ((parameters: Map<string, string> | WireError) => void) | null = null;
 
@@ -117,6 +117,18 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     this.settings = options.settings;
     this.pid = options.pid;
     this.secret = options.secret;
+    this.statements = new ClientStatements(options.door.registry);
+    this.link = new ClientLink(
+      options.socket,
+      () => {
+        this.door.stalled.add(this);
+        this.backend?.socket.pause();
+      },
+      () => {
+        this.door.stalled.delete(this);
+        this.backend?.socket.resume();
+      },
+    );
   }
 
   get tenant(): string {
@@ -146,12 +158,6 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   start(parameters: Map<string, string>): void {
     this.#clientParameters = parameters;
     this.socket.on('data', (chunk: Buffer) => this.onClientBytes(chunk));
-    this.socket.on('drain', () => {
-      this.stalledSince = 0;
-      this.door.stalled.delete(this);
-      this.#resumeClient();
-      this.backend?.socket.resume();
-    });
   }
 
   onClientBytes(chunk: Buffer): void {
@@ -200,7 +206,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
       }
       if (type === 0x53) {
         this.skipping = false;
-        this.toClientOne(READY_IDLE);
+        this.link.write(READY_IDLE);
       } else if (!this.skipping && type !== 0x64 && type !== 0x63 && type !== 0x66 && type !== 0x48) {
         return p === 0 ? b : b.subarray(p);
       }
@@ -212,19 +218,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   #keep(bytes: Buffer): void {
     this.#pending.push(bytes);
     this.#pendingBytes += bytes.length;
-    if (this.#pendingBytes > PENDING_MAX) this.#pauseClient();
-  }
-
-  #pauseClient(): void {
-    if (this.#paused) return;
-    this.#paused = true;
-    this.socket.pause();
-  }
-
-  #resumeClient(): void {
-    if (!this.#paused || this.stalledSince > 0) return;
-    this.#paused = false;
-    this.socket.resume();
+    if (this.#pendingBytes > PENDING_MAX) this.link.pause();
   }
 
   /** Finds a backend for a new transaction, at once or later. */
@@ -441,7 +435,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
       else this.#dispatch(bytes);
     }
     this.replaying = false;
-    this.#resumeClient();
+    this.link.resume();
   }
 
   /** Parameters of this backend that differ from what the client was told. */
@@ -453,7 +447,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
       out.push(parameterStatus(name, value));
     }
     this.parametersVersion = backend.parametersVersion;
-    if (out.length > 0) this.toClient(out);
+    if (out.length > 0) this.link.writeAll(out);
   }
 
   #forward(bytes: Buffer): void {
@@ -489,9 +483,9 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     if (!this.replies.empty) this.owe(code, payload);
     else {
       this.#delivered++;
-      if (payload !== undefined) this.#confirm(payload as ParseNote);
+      if (payload !== undefined) this.statements.confirm(payload as ParseNote);
       if (this.#replaySkip > 0) this.#replaySkip--;
-      else this.toClientOne(bytes);
+      else this.link.write(bytes);
     }
   }
 
@@ -500,7 +494,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   }
 
   toBackendOne(bytes: Buffer): void {
-    if (this.backend?.send(bytes) === false) this.#pauseClient();
+    if (this.backend?.send(bytes) === false) this.link.pause();
   }
 
   toBackend(pieces: readonly Buffer[]): void {
@@ -520,8 +514,8 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     }
     for (const effect of verdict.effects) {
       if (effect.kind !== 'deallocate') continue;
-      if (effect.name !== null) this.forget(effect.name);
-      else this.#forgetAll();
+      if (effect.name !== null) this.statements.forget(effect.name);
+      else this.statements.forgetAll();
     }
   }
 
@@ -532,22 +526,8 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     if (this.backend !== null) this.backend.tainted = true;
   }
 
-  forget(name: string): boolean {
-    const named = this.named.get(name);
-    if (named === undefined) return false;
-    this.named.delete(name);
-    this.door.registry.release(named.statement);
-    return true;
-  }
-
-  #forgetAll(): void {
-    for (const { statement } of this.named.values()) this.door.registry.release(statement);
-    this.named.clear();
-    this.unnamed = null;
-  }
-
   hasStatement(name: string): boolean {
-    return this.named.has(name);
+    return this.statements.get(name) !== undefined;
   }
 
   startupSetting(key: string): string | undefined {
@@ -560,41 +540,18 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     this.#down.process(this, chunk);
   }
 
-  toClient(pieces: readonly Buffer[]): void {
-    const [only] = pieces;
-    if (only === undefined) return;
-    this.toClientOne(pieces.length === 1 ? only : Buffer.concat(pieces));
-  }
-
-  toClientOne(bytes: Buffer): void {
-    if (this.socket.write(bytes)) return;
-    // The client does not keep up: neither its server nor its own next requests are read until it does.
-    if (this.stalledSince === 0) {
-      this.stalledSince = performance.now();
-      this.door.stalled.add(this);
-    }
-    this.#pauseClient();
-    this.backend?.socket.pause();
-  }
-
   /** The head of what is owed was answered. */
   answered(): void {
     if ((this.replies.head & OWN) === 0) this.#delivered++;
     const kind = this.replies.head & KIND;
     if (kind === ENTRY.parse || kind === ENTRY.localParse)
-      this.#confirm(this.replies.payload as ParseNote | undefined);
+      this.statements.confirm(this.replies.payload as ParseNote | undefined);
     if (kind === ENTRY.query) {
       const effects = this.replies.payload as readonly Effect[] | undefined;
       if (effects !== undefined && !this.queryFailed) this.tentative.push(...effects);
       this.queryFailed = false;
     }
     this.replies.shift();
-  }
-
-  #confirm(note: ParseNote | undefined): void {
-    if (note?.name === undefined || note.name === null || note.statement === null) return;
-    const named = this.named.get(note.name);
-    if (named?.statement === note.statement) named.confirmed = true;
   }
 
   /** ReadyForQuery. @returns whether the backend is free of this client. */
@@ -625,7 +582,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     for (const effect of effects) {
       this.settings.apply(effect);
       if (effect.kind === 'discardAll') {
-        this.#forgetAll();
+        this.statements.forgetAll();
         this.#pins.clear();
         if (backend !== null) backend.tainted = true;
       } else if (effect.kind === 'resetAll' && backend !== null) backend.dirty = true;
@@ -649,17 +606,14 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
       if (this.pinned) this.onServerBytes(extra);
       else backend.tainted = true;
     }
-    if (this.unnamed !== null && !this.unnamed.owned) {
-      this.unnamed.message = Buffer.from(this.unnamed.message);
-      this.unnamed.owned = true;
-    }
+    this.statements.keepUnnamed();
     if (this.pinned) return;
     this.backend = null;
     this.#state = 'idle';
-    if (this.#paused) this.#resumeClient();
+    this.link.resume();
     const pool = this.#pool;
     this.#pool = null;
-    if (this.stalledSince > 0) backend.socket.resume();
+    if (this.link.stalledSince > 0) backend.socket.resume();
     pool?.release(backend);
   }
 
@@ -685,14 +639,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   }
 
   parseFailed(note: ParseNote | undefined): void {
-    if (note === undefined) return;
-    if (note.statement === null) {
-      this.unnamed = null;
-      if (this.backend !== null) this.backend.unnamed = null;
-      return;
-    }
-    if (note.onBackend) this.backend?.prepared.delete(note.statement);
-    if (note.name !== null && this.named.get(note.name)?.statement === note.statement) this.forget(note.name);
+    this.statements.failed(note, this.backend);
   }
 
   /** DDL changed a result type: PostgreSQL refuses the old plan for ever; the next use prepares it anew. */
@@ -709,7 +656,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   }
 
   onServerDrain(): void {
-    this.#resumeClient();
+    this.link.resume();
   }
 
   /** The backend is gone in the middle of this client's work: one clean error, never a silent repetition. */
@@ -743,7 +690,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     this.segmentOpen = false;
     this.journal.clear();
     this.tentative.length = 0;
-    this.toClient(out);
+    this.link.writeAll(out);
   }
 
   #letGo(): void {
@@ -760,7 +707,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     this.skipping = this.replaying ? false : this.skipping;
     this.copyIn = false;
     this.serverFarewell = null;
-    this.#resumeClient();
+    this.link.resume();
   }
 
   // Ends.
@@ -800,8 +747,8 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
     this.#pendingBytes = 0;
     const { out, left, skipping } = refuseAll(pending, errorResponse(error), this.skipping);
     this.skipping = skipping;
-    this.toClient(out);
-    this.#resumeClient();
+    this.link.writeAll(out);
+    this.link.resume();
     if (left) this.clientLeft();
   }
 
@@ -838,7 +785,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
       this.#counted = false;
       this.record.end();
     }
-    this.#forgetAll();
+    this.statements.forgetAll();
     this.#pending = [];
     if (backend !== null && was !== 'adopting') {
       backend.owner = null;

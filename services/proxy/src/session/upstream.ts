@@ -5,6 +5,7 @@
 import { cstringEnd } from '../protocol/assembler.ts';
 import { CLOSE_COMPLETE, closeStatement, PARSE_COMPLETE, query } from '../protocol/builders.ts';
 import { scanSql } from '../protocol/sql-scan.ts';
+import type { ParseNote } from './client-statements.ts';
 import { ENTRY } from './replies.ts';
 import type { Session } from './session.ts';
 import { judge, type Verdict } from './statement-effects.ts';
@@ -23,30 +24,6 @@ const X = 0x58;
 const COPY_DATA = 0x64;
 const COPY_DONE = 0x63;
 const COPY_FAIL = 0x66;
-
-/** A client's prepared statement. */
-export interface Named {
-  readonly statement: Statement;
-  readonly verdict: Verdict | null;
-  /** The server (or the proxy in its place) has said ParseComplete. */
-  confirmed: boolean;
-}
-
-/** The client's unnamed statement: lives until its next Parse or simple query, across backends. */
-export interface Unnamed {
-  /** The Parse message. */
-  message: Buffer;
-  readonly verdict: Verdict | null;
-  /** Whether {@link message} is a copy of its own and not a piece of a read buffer. */
-  owned: boolean;
-}
-
-/** What to undo when a Parse was refused or skipped. */
-export interface ParseNote {
-  readonly name: string | null;
-  readonly statement: Statement | null;
-  readonly onBackend: boolean;
-}
 
 export class ProtocolError extends Error {}
 
@@ -86,7 +63,7 @@ export function forward(s: Session, b: Buffer): void {
           if (sql !== undefined) cut(e, query(sql));
           s.note(verdict);
         }
-        s.unnamed = null;
+        s.statements.unnamed = null;
         s.segmentOpen = false;
         s.owe(ENTRY.query, verdict !== null && verdict.effects.length > 0 ? verdict.effects : undefined);
         s.journal.push(segment === 0 && e === length ? b : b.subarray(segment, e), true);
@@ -110,9 +87,9 @@ export function forward(s: Session, b: Buffer): void {
         const nameEnd = portalEnd === -1 ? -1 : cstringEnd(b, portalEnd + 1, e);
         if (nameEnd === -1) throw new ProtocolError('invalid Bind message');
         if (nameEnd === portalEnd + 1) {
-          ensureUnnamed(s, cut, p, s.unnamed?.verdict ?? null);
+          ensureUnnamed(s, cut, p, s.statements.unnamed?.verdict ?? null);
         } else {
-          const named = s.named.get(b.toString('utf8', portalEnd + 1, nameEnd));
+          const named = s.statements.get(b.toString('utf8', portalEnd + 1, nameEnd));
           if (named !== undefined) {
             ensureNamed(s, named.statement, cut, p);
             if (named.verdict !== null) s.note(named.verdict);
@@ -196,13 +173,13 @@ function onParse(s: Session, b: Buffer, p: number, e: number, cut: Cut): void {
       message = rebuilt(b, nameEnd, textEnd, e, sql);
       cut(e, message);
     }
-    s.unnamed = { message, verdict, owned: sql !== undefined };
-    if (s.backend !== null) s.backend.unnamed = s.unnamed;
+    s.statements.unnamed = { message, verdict, owned: sql !== undefined };
+    if (s.backend !== null) s.backend.unnamed = s.statements.unnamed;
     s.owe(ENTRY.parse, { name: '', statement: null, onBackend: false } satisfies ParseNote);
     return;
   }
   const name = b.toString('utf8', p + 5, nameEnd);
-  const existing = s.named.get(name);
+  const existing = s.statements.get(name);
   if (existing?.confirmed === true && !s.replaying) {
     // The name is taken: PostgreSQL itself says so (42P05) when it is asked for the same name again.
     ensureNamed(s, existing.statement, cut, p);
@@ -212,12 +189,12 @@ function onParse(s: Session, b: Buffer, p: number, e: number, cut: Cut): void {
   }
   const body =
     sql === undefined ? b.subarray(nameEnd + 1, e) : rebuilt(b, nameEnd, textEnd, e, sql).subarray(6);
-  const statement = s.door.registry.intern(
+  const statement = s.statements.define(
+    name,
     body,
     sql === undefined ? textEnd - nameEnd - 1 : Buffer.byteLength(sql),
+    verdict,
   );
-  if (existing !== undefined) s.door.registry.release(existing.statement);
-  s.named.set(name, { statement, verdict, confirmed: false });
   if (s.backend?.prepared.has(statement) === true) {
     cut(e);
     s.oweLocal(ENTRY.localParse, PARSE_COMPLETE, { name, statement, onBackend: false } satisfies ParseNote);
@@ -281,7 +258,8 @@ function ensureNamed(s: Session, statement: Statement, cut: Cut, p: number): voi
 }
 
 function ensureUnnamed(s: Session, cut: Cut, p: number, verdict: Verdict | null): void {
-  const { unnamed, backend } = s;
+  const { backend } = s;
+  const { unnamed } = s.statements;
   if (verdict !== null) s.note(verdict);
   s.nextEffects = verdict?.effects;
   s.lastBound = null;
@@ -303,7 +281,7 @@ function onDescribe(
   if (isStatement) {
     if (nameEnd === p + 6) ensureUnnamed(s, cut, p, null);
     else {
-      const named = s.named.get(b.toString('utf8', p + 6, nameEnd));
+      const named = s.statements.get(b.toString('utf8', p + 6, nameEnd));
       if (named !== undefined) {
         ensureNamed(s, named.statement, cut, p);
         const describe = closeStatement(named.statement.serverName);
@@ -324,11 +302,11 @@ function onClose(
   nameEnd: number,
   cut: Cut,
 ): void {
-  if (isStatement && nameEnd > p + 6 && s.forget(b.toString('utf8', p + 6, nameEnd))) {
+  if (isStatement && nameEnd > p + 6 && s.statements.forget(b.toString('utf8', p + 6, nameEnd))) {
     cut(e);
     s.oweLocal(ENTRY.localClose, CLOSE_COMPLETE);
     return;
   }
-  if (isStatement && nameEnd === p + 6) s.unnamed = null;
+  if (isStatement && nameEnd === p + 6) s.statements.unnamed = null;
   s.owe(ENTRY.close);
 }
