@@ -51,8 +51,9 @@ export async function* consume(
     stream: streamName(cluster, partition),
     start: { seq: startSeq },
     signal: options.signal,
-    contiguous: true,
-    ...(token === undefined ? {} : { filter: subjectOf(cluster, partition, token) }),
+    ...(token === undefined
+      ? { complete: 'all' as const }
+      : { complete: 'head' as const, filter: subjectOf(cluster, partition, token) }),
     ...(options.expectCreated === undefined ? {} : { expectCreated: options.expectCreated }),
   });
   for await (const item of items) {

@@ -1,8 +1,13 @@
-/** A KV bucket of JSON values, written by compare-and-set, watched for ever. */
-import { DroverError, sleep } from '@drover/core';
-import { JetStreamApiError } from '@nats-io/jetstream';
-import { type KV, Kvm } from '@nats-io/kv';
+/**
+ * A KV bucket of JSON values: read from the stream's leader (so a reader sees its own writes), written by compare-and-set, watched for ever.
+ */
+import { assert, DroverError, sleep } from '@drover/core';
+import type { JsMsg, PubAck } from '@nats-io/jetstream';
+import { Kvm } from '@nats-io/kv';
+import { headers } from '@nats-io/transport-node';
+import { busError, isConflict } from './bus-error.ts';
 import type { Bus } from './connect.ts';
+import { readOrdered } from './ordered.ts';
 
 export interface KvOptions {
   readonly replicas: number;
@@ -21,110 +26,241 @@ export interface KvChange<T> {
   /** Null when the key was deleted, or on the marker that all present keys were delivered. */
   readonly value: T | null;
   readonly revision: number;
-  /** The marker: everything that was there at the start has been delivered. Comes once for each (re)start of the watch. */
+  /** The marker: everything that was there has been delivered. Comes once, and again if the bucket itself is made anew. */
   readonly synced?: true;
 }
 
-const REWATCH_MS = 250;
+export interface WatchOptions {
+  /** Called whenever the server shows that there is nothing newer, at least each second while all is well. */
+  readonly onAlive?: () => void;
+}
+
+interface Stored {
+  readonly value: string | null;
+  readonly revision: number;
+}
+
+const REOPEN_MS = 250;
+const LIST_TIMEOUT_MS = 30_000;
+const MARKER = { key: '', value: null, revision: 0, synced: true } as const;
 
 export class Kv<T> {
-  readonly #kv: KV;
+  readonly #bus: Bus;
+  readonly #bucket: string;
 
-  private constructor(kv: KV) {
-    this.#kv = kv;
+  private constructor(bus: Bus, bucket: string) {
+    this.#bus = bus;
+    this.#bucket = bucket;
   }
 
-  /** Opens the bucket, makes it when missing. */
+  /**
+   * Opens the bucket; makes it when missing. One that exists is taken as it is.
+   * @throws DroverError `bus.unreachable`, `bus.full`
+   */
   static async open<T>(bus: Bus, bucket: string, options: KvOptions): Promise<Kv<T>> {
-    const kvm = new Kvm(bus.js);
-    return new Kv<T>(
-      await kvm.create(bucket, {
-        replicas: options.replicas,
-        history: options.history ?? 1,
-        ...(options.ttlMs === undefined ? {} : { ttl: options.ttlMs }),
-      }),
-    );
+    try {
+      await bus.unlessBroken(
+        new Kvm(bus.js).create(bucket, {
+          replicas: options.replicas,
+          history: options.history ?? 1,
+          ...(options.ttlMs === undefined ? {} : { ttl: options.ttlMs }),
+        }),
+      );
+    } catch (error) {
+      throw busError(error, `bucket ${bucket}`);
+    }
+    return new Kv<T>(bus, bucket);
   }
 
+  /** @throws DroverError `bus.unreachable` */
   async get(key: string): Promise<KvEntry<T> | null> {
-    const entry = await this.#kv.get(key);
-    if (entry === null || entry.operation !== 'PUT') return null;
-    return { value: entry.json<T>(), revision: entry.revision };
+    const found = await this.#stored(key);
+    return found?.value == null ? null : { value: this.#parse(key, found.value), revision: found.revision };
   }
 
-  /** @throws DroverError `placement.conflict` when the key exists. */
-  create(key: string, value: T): Promise<number> {
-    return guarded(key, () => this.#kv.create(key, JSON.stringify(value)));
+  /** @throws DroverError `placement.conflict` when the key exists; `bus.unreachable`: it may have been written or not */
+  async create(key: string, value: T): Promise<number> {
+    try {
+      return await this.#write(key, value, 0);
+    } catch (error) {
+      if (!isKeyConflict(error)) throw error;
+      // Of a deleted key the mark of its deletion is still there.
+      const found = await this.#stored(key);
+      if (found === null || found.value !== null) throw error;
+      return await this.#write(key, value, found.revision);
+    }
   }
 
-  /** @throws DroverError `placement.conflict` when the key has another revision. */
+  /** @throws DroverError `placement.conflict` when the key has another revision; `bus.unreachable`: it may have been written or not */
   update(key: string, value: T, revision: number): Promise<number> {
-    return guarded(key, () => this.#kv.update(key, JSON.stringify(value), revision));
+    return this.#write(key, value, revision);
   }
 
+  /** @throws DroverError `bus.unreachable` */
   put(key: string, value: T): Promise<number> {
-    return this.#kv.put(key, JSON.stringify(value));
+    return this.#write(key, value, undefined);
   }
 
-  /** @throws DroverError `placement.conflict` when `revision` is given and is not the key's. */
+  /** @throws DroverError `placement.conflict` when `revision` is given and is not the key's; `bus.unreachable` */
   async delete(key: string, revision?: number): Promise<void> {
-    await guarded(key, () => this.#kv.delete(key, revision === undefined ? {} : { previousSeq: revision }));
+    const h = headers();
+    h.set('KV-Operation', 'DEL');
+    await this.#publish(key, '', revision, h);
   }
 
+  /** Sorted. @throws DroverError `bus.unreachable` when it takes too long; `bus.recreated` when the bucket is gone */
   async keys(): Promise<string[]> {
-    const out: string[] = [];
-    for await (const key of await this.#kv.keys()) out.push(key);
-    return out.sort();
+    const out = new Set<string>();
+    const signal = AbortSignal.timeout(LIST_TIMEOUT_MS);
+    for await (const item of this.#read({ headersOnly: true, signal })) {
+      let pending = 0;
+      if (item.kind === 'begun') pending = item.pending;
+      else {
+        pending = item.message.info.pending;
+        if (isDeletion(item.message)) out.delete(this.#keyOf(item.message));
+        else out.add(this.#keyOf(item.message));
+      }
+      if (pending === 0) return [...out].sort();
+    }
+    throw new DroverError('bus.unreachable', `the keys of bucket ${this.#bucket} cannot be read`);
   }
 
-  /** Current values, the `synced` marker, then every change. Restarts by itself (with all values again) until the signal aborts. */
-  async *watch(signal: AbortSignal): AsyncGenerator<KvChange<T>, void, undefined> {
+  /**
+   * Current values, the `synced` marker, then every change, until the signal aborts. Outages are waited out; what changed meanwhile comes
+   * afterwards (of several changes of a key at least the last). A value that is no JSON is passed over with a process warning.
+   */
+  async *watch(signal: AbortSignal, options: WatchOptions = {}): AsyncGenerator<KvChange<T>, void, undefined> {
+    const known = new Set<string>();
     while (!signal.aborted) {
       try {
-        yield* this.#watchOnce(signal);
+        yield* this.#watchBucket(signal, options, known);
       } catch (error) {
-        if (signal.aborted) return;
-        if (error instanceof SyntaxError) throw error;
+        if (!(error instanceof DroverError) || error.code !== 'bus.recreated') throw error;
+        await sleep(REOPEN_MS, signal);
       }
-      if (!(await sleep(REWATCH_MS, signal))) return;
     }
   }
 
-  async *#watchOnce(signal: AbortSignal): AsyncGenerator<KvChange<T>, void, undefined> {
-    const empty = (await this.#kv.status()).values === 0;
-    const watch = await this.#kv.watch();
-    const stop = () => watch.stop();
-    signal.addEventListener('abort', stop, { once: true });
+  async *#watchBucket(
+    signal: AbortSignal,
+    options: WatchOptions,
+    known: Set<string>,
+  ): AsyncGenerator<KvChange<T>, void, undefined> {
+    const gone = new Set(known);
     let synced = false;
-    const marker: KvChange<T> = { key: '', value: null, revision: 0, synced: true };
-    try {
-      if (signal.aborted) return;
-      if (empty) {
-        synced = true;
-        yield marker;
-      }
-      for await (const entry of watch) {
-        const value = entry.operation === 'PUT' ? entry.json<T>() : null;
-        yield { key: entry.key, value, revision: entry.revision };
-        if (!synced && (entry.delta ?? 0) === 0) {
-          synced = true;
-          yield marker;
+    for await (const item of this.#read({ ...options, signal })) {
+      let pending = 0;
+      if (item.kind === 'begun') pending = item.pending;
+      else {
+        pending = item.message.info.pending;
+        const change = this.#changeOf(item.message);
+        if (change !== null) {
+          gone.delete(change.key);
+          if (change.value === null) known.delete(change.key);
+          else known.add(change.key);
+          yield change;
         }
       }
-    } finally {
-      signal.removeEventListener('abort', stop);
-      watch.stop();
+      if (synced || pending > 0) continue;
+      synced = true;
+      for (const key of gone) {
+        known.delete(key);
+        yield { key, value: null, revision: 0 };
+      }
+      yield MARKER;
     }
+  }
+
+  #read(options: {
+    signal: AbortSignal;
+    headersOnly?: boolean;
+    onAlive?: () => void;
+  }): ReturnType<typeof readOrdered> {
+    return readOrdered(this.#bus, {
+      stream: `KV_${this.#bucket}`,
+      start: 'last-per-subject',
+      filter: `$KV.${this.#bucket}.>`,
+      complete: 'newest',
+      ahead: 256,
+      ...options,
+    });
+  }
+
+  #changeOf(message: JsMsg): KvChange<T> | null {
+    const key = this.#keyOf(message);
+    const revision = message.seq;
+    if (isDeletion(message)) return { key, value: null, revision };
+    try {
+      return { key, value: this.#parse(key, message.string()), revision };
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : String(error));
+      return null;
+    }
+  }
+
+  #keyOf(message: { readonly subject: string }): string {
+    return message.subject.slice(`$KV.${this.#bucket}.`.length);
+  }
+
+  #parse(key: string, text: string): T {
+    try {
+      return JSON.parse(text) as T; // written by this class, under the same type
+    } catch (error) {
+      throw new DroverError('internal.assertion', `${key} of bucket ${this.#bucket} is not JSON`, {
+        cause: error,
+        hint: 'somebody wrote it by hand; correct it with the nats command',
+      });
+    }
+  }
+
+  async #stored(key: string): Promise<Stored | null> {
+    try {
+      const found = await this.#bus.unlessBroken(
+        this.#bus.jsm.streams.getMessage(`KV_${this.#bucket}`, { last_by_subj: this.#subject(key) }),
+      );
+      if (found === null) return null;
+      return { revision: found.seq, value: isDeletion({ headers: found.header }) ? null : found.string() };
+    } catch (error) {
+      throw busError(error, `${key} of bucket ${this.#bucket} cannot be read`);
+    }
+  }
+
+  async #write(key: string, value: T, revision: number | undefined): Promise<number> {
+    return (await this.#publish(key, JSON.stringify(value), revision, headers())).seq;
+  }
+
+  async #publish(
+    key: string,
+    data: string,
+    revision: number | undefined,
+    h: ReturnType<typeof headers>,
+  ): Promise<PubAck> {
+    try {
+      const expect = revision === undefined ? {} : { expect: { lastSubjectSequence: revision } };
+      return await this.#bus.unlessBroken(
+        this.#bus.js.publish(this.#subject(key), data, { headers: h, ...expect }),
+      );
+    } catch (error) {
+      if (isConflict(error)) {
+        throw new DroverError('placement.conflict', `somebody else changed ${key} first`, { cause: error });
+      }
+      throw busError(error, `${key} of bucket ${this.#bucket} cannot be written`);
+    }
+  }
+
+  #subject(key: string): string {
+    assert(/^[-/=\w]+(\.[-/=\w]+)*$/.test(key), 'a key is made of tokens', { key });
+    return `$KV.${this.#bucket}.${key}`;
   }
 }
 
-async function guarded<R>(key: string, action: () => Promise<R>): Promise<R> {
-  try {
-    return await action();
-  } catch (error) {
-    if (error instanceof JetStreamApiError && (error.code === 10071 || error.code === 10164)) {
-      throw new DroverError('placement.conflict', `somebody else changed ${key} first`, { cause: error });
-    }
-    throw error;
-  }
+function isKeyConflict(error: unknown): boolean {
+  return error instanceof DroverError && error.code === 'placement.conflict';
+}
+
+/** By a client, or by the server when an entry's time was over. */
+function isDeletion(message: { readonly headers?: JsMsg['headers'] }): boolean {
+  const operation = message.headers?.get('KV-Operation') ?? '';
+  const reason = message.headers?.get('Nats-Marker-Reason') ?? '';
+  return operation === 'DEL' || operation === 'PURGE' || reason !== '';
 }

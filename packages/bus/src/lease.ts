@@ -3,21 +3,19 @@
  * asks for renewal and gives up early; a taker waits the whole time from when it *saw* the last renewal: so the old holder has always let
  * go before the new one begins, whatever the clocks say (I4).
  */
-import { DroverError, isCancelled, sleep } from '@drover/core';
+import { deferred, DroverError, sleep } from '@drover/core';
 import type { Bus } from './connect.ts';
-import { Kv } from './kv.ts';
-
-interface Entry {
-  readonly holder: string;
-  readonly ttlMs: number;
-  readonly value: Record<string, unknown>;
-}
+import type { Kv } from './kv.ts';
+import { type LeaseEntry, openLeases } from './lease-bucket.ts';
 
 export interface LeaseOptions {
   readonly key: string;
+  /** How long the lease outlives its holder. */
   readonly ttlMs: number;
   readonly value: Record<string, unknown>;
+  /** Aborted while waiting: gives up. Aborted while held: the lease is no longer renewed; `release` frees it at once. */
   readonly signal: AbortSignal;
+  /** Once, when the lease ends without `release`. `held` and `deadline` tell it earlier than any callback can. */
   readonly onLost: () => void;
   readonly replicas?: number;
 }
@@ -28,45 +26,49 @@ export interface Lease {
   readonly deadline: number;
   /** Changes what the entry says about the holder, with the next renewal. */
   update(value: Record<string, unknown>): void;
+  /** Lets the next one in without delay. */
   release(): Promise<void>;
 }
 
-/** The holder lets go this much earlier than the taker may begin. */
-const MARGIN = 0.7;
-/** Entries of holders that are long gone vanish by themselves. */
-const BUCKET_TTL_MS = 24 * 3600 * 1000;
+/** Part of the time after which a holder lets go; the rest is the margin before the taker may begin. */
+const HOLDER_PART = 0.7;
+/** Part of the time between renewals: three attempts fit before the holder must let go. */
+const RENEW_PART = 0.2;
+/** A renewal that has not been answered by then is asked for again. */
+const RENEW_TIMEOUT_PART = 0.25;
+const LOOK_EVERY_MS_MAX = 200;
 
-function openLeases(bus: Bus, replicas: number): Promise<Kv<Entry>> {
-  return Kv.open<Entry>(bus, 'drover_leases', { replicas, ttlMs: BUCKET_TTL_MS });
-}
-
-/** Waits until the lease is ours; undefined when the signal aborts first. */
+/** Waits until the lease is ours; undefined when the signal aborts first. @throws DroverError `bus.unreachable` when the bucket cannot be opened */
 export async function holdLease(bus: Bus, options: LeaseOptions): Promise<Lease | undefined> {
-  const kv = await openLeases(bus, options.replicas ?? 1);
+  const { key, ttlMs, signal } = options;
+  const kv = await openLeases(bus, options.replicas);
   const holder = crypto.randomUUID();
+  const entry: LeaseEntry = { holder, ttlMs, value: options.value };
   let seen: { revision: number; at: number } | undefined;
-  while (!options.signal.aborted) {
+  while (!signal.aborted) {
     const asked = performance.now();
-    const entry: Entry = { holder, ttlMs: options.ttlMs, value: options.value };
+    const held = (revision: number) => new HeldLease(kv, options, { holder, revision, asked });
     try {
-      const found = await kv.get(options.key);
-      if (found === null)
-        return new HeldLease(kv, options, holder, await kv.create(options.key, entry), asked);
+      const found = await kv.get(key);
+      if (signal.aborted) break;
+      if (found === null) return held(await kv.create(key, entry));
+      const ours = found.value.holder === holder; // the answer to an earlier attempt was lost
+      if (ours) return held(await kv.update(key, entry, found.revision));
       if (seen?.revision !== found.revision) seen = { revision: found.revision, at: performance.now() };
       else if (performance.now() - seen.at > found.value.ttlMs) {
-        return new HeldLease(kv, options, holder, await kv.update(options.key, entry, found.revision), asked);
+        return held(await kv.update(key, entry, found.revision));
       }
     } catch (error) {
-      if (isCancelled(error)) throw error;
-      if (error instanceof DroverError && error.code === 'placement.conflict') seen = undefined;
+      // A conflict: somebody was faster. No answer: the next look tells.
+      if (!(error instanceof DroverError) || error.disposition !== 'retry') throw error;
     }
-    await sleep(Math.min(200, options.ttlMs / 5), options.signal);
+    await sleep(Math.min(LOOK_EVERY_MS_MAX, ttlMs * RENEW_PART), signal);
   }
   return undefined;
 }
 
 class HeldLease implements Lease {
-  readonly #kv: Kv<Entry>;
+  readonly #kv: Kv<LeaseEntry>;
   readonly #options: LeaseOptions;
   readonly #holder: string;
   readonly #stop = new AbortController();
@@ -76,13 +78,13 @@ class HeldLease implements Lease {
   #deadline: number;
   #lost = false;
 
-  constructor(kv: Kv<Entry>, options: LeaseOptions, holder: string, revision: number, asked: number) {
+  constructor(kv: Kv<LeaseEntry>, options: LeaseOptions, from: { holder: string; revision: number; asked: number }) {
     this.#kv = kv;
     this.#options = options;
-    this.#holder = holder;
+    this.#holder = from.holder;
     this.#value = options.value;
-    this.#revision = revision;
-    this.#deadline = asked + options.ttlMs * MARGIN;
+    this.#revision = from.revision;
+    this.#deadline = from.asked + options.ttlMs * HOLDER_PART;
     this.#renewing = this.#renew();
   }
 
@@ -102,13 +104,12 @@ class HeldLease implements Lease {
     this.#lost = true;
     this.#stop.abort();
     await this.#renewing;
-    await this.#kv.delete(this.#options.key, this.#revision).catch(() => undefined);
+    await within(this.#options.ttlMs, this.#kv.delete(this.#options.key, this.#revision)).catch(() => undefined);
   }
 
   async #renew(): Promise<void> {
-    const { key, ttlMs } = this.#options;
-    const stop = this.#stop.signal;
-    let pending: Promise<void> | undefined;
+    const { ttlMs, signal } = this.#options;
+    const stop = AbortSignal.any([this.#stop.signal, signal]);
     while (!stop.aborted) {
       const left = this.#deadline - performance.now();
       if (left <= 0) {
@@ -116,72 +117,41 @@ class HeldLease implements Lease {
         this.#options.onLost();
         return;
       }
-      await sleep(Math.min(left, ttlMs / 5), stop);
-      if (stop.aborted) break;
-      // One renewal at a time; a slow answer must not keep us from seeing the deadline pass.
-      // A request lost with a connection is answered by nothing for ten seconds: half the lease is waited for, then it is asked again.
-      pending ??= Promise.race([this.#renewOnce(key, ttlMs), sleep(ttlMs / 2, stop)]).then(() => {
-        pending = undefined;
-      });
+      if (!(await sleep(Math.min(left, ttlMs * RENEW_PART), stop))) return;
+      const patience = Math.min(ttlMs * RENEW_TIMEOUT_PART, this.#deadline - performance.now());
+      if (patience > 0) await within(patience, this.#renewOnce()).catch(() => undefined); // the deadline decides
     }
-    await pending;
   }
 
-  async #renewOnce(key: string, ttlMs: number): Promise<void> {
+  async #renewOnce(): Promise<void> {
+    const { key, ttlMs } = this.#options;
     const asked = performance.now();
+    const entry: LeaseEntry = { holder: this.#holder, ttlMs, value: this.#value };
     try {
-      const entry: Entry = { holder: this.#holder, ttlMs, value: this.#value };
-      this.#revision = await this.#kv.update(key, entry, this.#revision);
-      this.#deadline = Math.max(this.#deadline, asked + ttlMs * MARGIN);
+      this.#renewed(await this.#kv.update(key, entry, this.#revision), asked);
     } catch (error) {
-      if (error instanceof DroverError && error.code === 'placement.conflict') await this.#lookAgain(key);
-    }
-  }
-
-  /** A conflict is either another holder or our own renewal whose answer was lost. */
-  async #lookAgain(key: string): Promise<void> {
-    try {
+      if (!(error instanceof DroverError) || error.code !== 'placement.conflict') throw error;
+      // Another holder, or a renewal of ours whose answer was lost.
       const found = await this.#kv.get(key);
-      if (found?.value.holder === this.#holder) this.#revision = found.revision;
-      else this.#deadline = 0;
-    } catch {
-      // unreachable: the deadline decides
+      if (found?.value.holder !== this.#holder) this.#deadline = 0;
+      else if (found.revision > this.#revision) this.#renewed(await this.#kv.update(key, entry, found.revision), asked);
     }
+  }
+
+  /** Answers may overtake one another; the newest counts. */
+  #renewed(revision: number, asked: number): void {
+    this.#revision = Math.max(this.#revision, revision);
+    if (this.#deadline > 0) this.#deadline = Math.max(this.#deadline, asked + this.#options.ttlMs * HOLDER_PART);
   }
 }
 
-export interface LeaseView {
-  /** Names (the key behind `prefix`) of the leases that have not run out, from this observer's point of view. */
-  live(prefix: string): ReadonlySet<string>;
-  value(key: string): Record<string, unknown> | undefined;
-  readonly synced: Promise<void>;
-}
-
-/** Watches all leases. A lease counts as live for its whole time from when its last renewal was seen here. */
-export function watchLeases(bus: Bus, options: { signal: AbortSignal; replicas?: number }): LeaseView {
-  const seen = new Map<string, { entry: Entry; at: number }>();
-  const synced = Promise.withResolvers<void>();
-  void (async () => {
-    const kv = await openLeases(bus, options.replicas ?? 1);
-    for await (const change of kv.watch(options.signal)) {
-      if (change.synced) synced.resolve();
-      else if (change.value === null) seen.delete(change.key);
-      else seen.set(change.key, { entry: change.value, at: performance.now() });
-    }
-  })().catch((error: unknown) => synced.reject(error));
-  synced.promise.catch(() => undefined);
-  const alive = (key: string) => {
-    const found = seen.get(key);
-    return found !== undefined && performance.now() - found.at <= found.entry.ttlMs ? found : undefined;
-  };
-  return {
-    synced: synced.promise,
-    live: (prefix) =>
-      new Set(
-        [...seen.keys()]
-          .filter((k) => k.startsWith(prefix) && alive(k) !== undefined)
-          .map((k) => k.slice(prefix.length)),
-      ),
-    value: (key) => alive(key)?.entry.value,
-  };
+/** @throws DroverError `bus.unreachable` when it takes longer; the work goes on and its outcome is ignored */
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  const late = deferred<never>();
+  const timer = setTimeout(() => late.reject(new DroverError('bus.unreachable', 'no answer in time')), ms);
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -17,13 +17,16 @@ export interface OrderedOptions {
   readonly filter?: string;
   /** Identity of the stream the position was taken from. Without it, the stream met first is the one. */
   readonly expectCreated?: string;
-  /** Every sequence from the start on must be there (false where messages may be superseded or filtered away). */
-  readonly contiguous: boolean;
+  /**
+   * What must be there. `all`: every sequence from the start on; `head`: what the filter lets through, so the stream must not begin behind the
+   * position; `newest`: older messages may have been superseded.
+   */
+  readonly complete: 'all' | 'head' | 'newest';
   readonly headersOnly?: boolean;
   /** Messages asked for ahead. Default: by the server's message limit, at most 64 MiB. */
   readonly ahead?: number;
   readonly signal?: AbortSignal;
-  /** Called whenever the server shows that it has nothing newer for us, or sends a message. */
+  /** Called whenever the server shows that there is nothing newer than what was read: each second while idle. */
   readonly onAlive?: () => void;
 }
 
@@ -53,6 +56,7 @@ export async function* readOrdered(
   let retryMs = RETRY_MS;
   while (!signal?.aborted) {
     let reading: Reading | undefined;
+    const begunAt = performance.now();
     try {
       await bus.connected(signal);
       const state = await lookAt(bus, options.stream);
@@ -63,15 +67,15 @@ export async function* readOrdered(
       for await (const message of reading.messages) {
         if (signal?.aborted) return;
         if (next !== undefined && message.seq < next) break;
-        if (options.contiguous && next !== undefined && message.seq > next) {
+        if (options.complete === 'all' && next !== undefined && message.seq > next) {
           // Either the head has just left the stream, which the next look says, or messages are missing within.
           checkPosition(options, await lookAt(bus, options.stream), created, next);
           throw lost(options.stream, next, message.seq);
         }
         next = message.seq + 1;
         retryMs = RETRY_MS;
-        options.onAlive?.();
         yield { kind: 'message', message };
+        if (message.info.pending === 0) options.onAlive?.();
       }
     } catch (error) {
       if (signal?.aborted || isCancelled(error)) return;
@@ -79,6 +83,7 @@ export async function* readOrdered(
     } finally {
       reading?.end();
     }
+    if (performance.now() - begunAt > RETRY_MS_MAX) retryMs = RETRY_MS; // it went well for a while
     await sleep(retryMs, signal);
     retryMs = Math.min(RETRY_MS_MAX, retryMs * 2);
   }
@@ -92,7 +97,7 @@ async function lookAt(bus: Bus, stream: string): Promise<StreamState> {
 
 /** Pure. @throws DroverError `bus.truncated`, `bus.recreated` */
 export function checkPosition(
-  options: Pick<OrderedOptions, 'stream' | 'contiguous' | 'filter'>,
+  options: Pick<OrderedOptions, 'stream' | 'complete'>,
   state: StreamState,
   created: string | undefined,
   next: number | undefined,
@@ -106,7 +111,7 @@ export function checkPosition(
       { facts: { stream, created: state.created, expected: created, lastSeq, wanted: next } },
     );
   }
-  if (options.contiguous && next !== undefined && firstSeq > next) throw lost(stream, next, firstSeq);
+  if (options.complete !== 'newest' && next !== undefined && firstSeq > next) throw lost(stream, next, firstSeq);
 }
 
 function lost(stream: string, wanted: number, found: number): DroverError {
@@ -175,7 +180,7 @@ class Reading {
     for await (const status of this.messages.status()) {
       switch (status.type) {
         case 'heartbeat':
-          this.#options.onAlive?.();
+          if (this.messages.getPending() === 0) this.#options.onAlive?.();
           break;
         case 'heartbeats_missed':
         case 'consumer_not_found':

@@ -2,7 +2,7 @@
  * What a new reader must know about the stream's end. Flush groups of a partition follow one another, so the last message's group
  * tells all: up to its safe LSN everything is in the stream; beyond it, each tenant stands where its messages in the group say.
  */
-import type { ClusterId, Lsn } from '@drover/core';
+import { type ClusterId, DroverError, type Lsn } from '@drover/core';
 import type { Bus } from './connect.ts';
 import { type BlockSource, H_CHUNK, H_GROUP, H_ID, H_LAST, parseChunk, parseGroup, parseLast, parseMessageId } from './headers.ts';
 import { FENCE_TOKEN, parseSubject, streamName } from './names.ts';
@@ -49,7 +49,7 @@ export async function readEnd(
     stream: streamName(cluster, partition),
     start: { seq: Math.max(last.group.firstSeq, state.firstSeq) },
     expectCreated: state.created,
-    contiguous: true,
+    complete: 'all',
     headersOnly: true,
   });
   for await (const item of messages) {
@@ -62,10 +62,11 @@ export async function readEnd(
     const whole = chunk === undefined || chunk.index === chunk.count - 1;
     const ours = parseMessageId(header(H_ID))?.origin === last.source.origin;
     if (token !== undefined && mark !== undefined && whole && ours) perTenant.set(token, mark);
-    if (message.seq >= last.seq) break;
+    if (message.seq < last.seq) continue;
+    const { systemId, generation, origin } = last.source;
+    return { origin, marks: { ...last.group, systemId, generation, perTenant } };
   }
-  const { systemId, generation, origin } = last.source;
-  return { origin, marks: { ...last.group, systemId, generation, perTenant } };
+  throw new DroverError('bus.unreachable', 'the bus was closed while the end of a stream was read');
 }
 
 /** As {@link readEnd}, only the marks. */

@@ -12,8 +12,13 @@ export interface Catalog extends Closeable {
   getPlacement(tenant: TenantId): Promise<{ value: Placement; revision: number } | null>;
   /** Compare-and-set loop. `fn` may throw to refuse and gives null to leave things as they are. @throws `tenant.unknown` */
   changePlacement(tenant: TenantId, fn: (placement: Placement) => Placement | null): Promise<Placement>;
-  /** Registers a tenant and its placement. Repeating the very same call is success. @throws `tenant.exists` */
+  /**
+   * Registers a tenant and its placement. Repeating a request (same `requestId`) is success and changes nothing; a registration that
+   * died half way is taken over. @throws DroverError `tenant.exists`
+   */
   createTenant(tenant: Tenant, placement: Placement): Promise<void>;
+  /** By name. */
+  listTenants(): Promise<Tenant[]>;
   listPlacements(): Promise<Placement[]>;
   /** A live view; ends with the signal. */
   watchPlacements(signal: AbortSignal): PlacementView;
@@ -54,8 +59,8 @@ export async function openCatalog(bus: Bus, options: { replicas: number }): Prom
       } catch (error) {
         const found = await tenants.get(key);
         if (found === null) throw error;
-        // The registry entry of an attempt that died before its placement was written is taken over.
         if ((await placements.get(key)) !== null) {
+          if (tenant.requestId !== undefined && found.value.requestId === tenant.requestId) return;
           throw new DroverError('tenant.exists', `a tenant named ${tenant.tenant} exists already`, {
             cause: error,
           });
@@ -64,17 +69,24 @@ export async function openCatalog(bus: Bus, options: { replicas: number }): Prom
       }
       await placements.create(key, placement);
     },
-    listPlacements: async () => {
-      const out: Placement[] = [];
-      for (const key of await placements.keys()) {
-        const found = await placements.get(key);
-        if (found !== null) out.push(found.value);
-      }
-      return out;
-    },
+    listTenants: () => readAll(tenants),
+    listPlacements: () => readAll(placements),
     watchPlacements: (signal) => new PlacementView(placements, signal),
     close: async () => undefined,
   };
+}
+
+const READS_AT_ONCE = 32;
+
+/** Every value, by key. */
+async function readAll<T>(kv: Kv<T>): Promise<T[]> {
+  const keys = await kv.keys();
+  const out: T[] = [];
+  for (let i = 0; i < keys.length; i += READS_AT_ONCE) {
+    const found = await Promise.all(keys.slice(i, i + READS_AT_ONCE).map((key) => kv.get(key)));
+    for (const entry of found) if (entry !== null) out.push(entry.value);
+  }
+  return out;
 }
 
 function unknown(tenant: TenantId): DroverError {

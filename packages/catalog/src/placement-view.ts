@@ -11,6 +11,7 @@ export class PlacementView {
   readonly #synced = Promise.withResolvers<void>();
   readonly #signal: AbortSignal;
   #revision = 0;
+  #currentAt = Number.NEGATIVE_INFINITY;
 
   constructor(placements: Kv<Placement>, signal: AbortSignal) {
     this.#signal = signal;
@@ -27,6 +28,11 @@ export class PlacementView {
   /** Revision of the newest change seen. */
   get revision(): number {
     return this.#revision;
+  }
+
+  /** Milliseconds since the server last showed that the view is current; about a second at most while all is well. */
+  get staleMs(): number {
+    return performance.now() - this.#currentAt;
   }
 
   get(tenant: TenantId): Placement | undefined {
@@ -70,16 +76,42 @@ export class PlacementView {
   }
 
   async #follow(placements: Kv<Placement>): Promise<void> {
-    for await (const change of placements.watch(this.#signal)) {
+    const onAlive = () => {
+      this.#currentAt = performance.now();
+    };
+    for await (const change of placements.watch(this.#signal, { onAlive })) {
       if (change.synced) {
+        onAlive();
         this.#synced.resolve();
         continue;
       }
-      this.#revision = Math.max(this.#revision, change.revision);
-      const tenant = change.value?.tenant ?? tenantFromToken(change.key);
+      // Not always growing: a bucket that was made anew counts from 1 again. 0: a key that went with the old one.
+      if (change.revision > 0) this.#revision = change.revision;
+      const tenant = tenantOf(change.key);
+      if (tenant === undefined) continue;
       if (change.value === null) this.#byTenant.delete(tenant);
       else this.#byTenant.set(tenant, change.value);
-      for (const listener of this.#listeners) listener(tenant, change.value);
+      this.#tell(tenant, change.value);
     }
+  }
+
+  /** One listener's failure is neither another's nor the view's. */
+  #tell(tenant: TenantId, placement: Placement | null): void {
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(tenant, placement);
+      } catch (error) {
+        process.emitWarning(error instanceof Error ? error : String(error));
+      }
+    }
+  }
+}
+
+/** Undefined for a key that no tenant can have: somebody else's. */
+function tenantOf(key: string): TenantId | undefined {
+  try {
+    return tenantFromToken(key);
+  } catch {
+    return undefined;
   }
 }

@@ -6,8 +6,15 @@ import { parseConfig } from './parse.ts';
 import { renderConfigTemplate } from './template.ts';
 import { expandEnv, formatDuration, formatSize, nearest, parseDuration, parseSize } from './values.ts';
 
+// DEL among them: TOML wants it escaped, JSON does not.
 const text = fc
-  .string({ unit: 'grapheme', maxLength: 40 })
+  .string({
+    unit: fc.oneof(
+      fc.string({ unit: 'grapheme', minLength: 1, maxLength: 1 }),
+      fc.constantFrom('\x7f', '\x01', '"', '\\', '\n'),
+    ),
+    maxLength: 40,
+  })
   .filter((s) => !s.includes('${') && !s.includes('\0') && s.isWellFormed());
 const word = fc.stringMatching(/^[a-z][a-z0-9_]{0,20}$/);
 

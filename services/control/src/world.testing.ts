@@ -39,9 +39,9 @@ export interface World extends Closeable {
   answer(
     method: string,
     answer: (request: unknown, progress: (update: unknown) => void) => unknown,
-  ): Closeable;
+  ): Promise<Closeable>;
   /** A controller that leads, and that does nothing. */
-  lead(): Closeable;
+  lead(): Promise<Closeable>;
   place(placement?: Partial<Placement>): Promise<Placement>;
   /** Stops the control plane; a second call does nothing. */
   stop(): Promise<void>;
@@ -107,8 +107,13 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     failover,
     tenants,
     replication,
-    answer: (method, answer) =>
-      closer.add(serveRpc(bus, method, async (request, { progress }) => answer(request, progress))),
+    answer: async (method, answer) => {
+      const served = closer.add(
+        serveRpc(bus, method, async (request, rpc) => answer(request, (update) => rpc.progress(update))),
+      );
+      await bus.nc.flush(); // the server knows of it before anybody asks
+      return served;
+    },
     lead: () =>
       world.answer('failover.status', () => ({
         leader: 'l1',

@@ -128,7 +128,7 @@ test.each(['simple', 'extended', 'prepared'])('pgbench -M %s: no error', async (
   expect(stdout).toContain('number of transactions actually processed: 300/300');
 });
 
-test('a wrong password, an unknown user and an unknown tenant look alike and last alike', async () => {
+test('a wrong password, an unknown user and an unknown tenant look alike', async () => {
   const tries = async (user: string, password: string) => {
     const begun = performance.now();
     const error: pg.DatabaseError = await w.client('', { user, password }).then(
@@ -272,7 +272,7 @@ test('prepared statements are the client’s own although backends are shared', 
   await b.untilReady();
   a.send(bind('', ''), execute(), sync);
   expect(await a.untilReady()).toEqual(['2', 'D', 'C', 'ZI']);
-  await a.socket.destroy();
+  a.socket.destroy();
   b.socket.destroy();
 });
 
@@ -292,30 +292,18 @@ test('a changed result type costs one error, as at the server, and preparing aga
 
 test('pipelines: several Syncs in flight, one error each, Flush, row limits, queries between', async () => {
   const c = await raw();
+  const run = [bind('', ''), execute()];
+  c.send(parse('', 'SELECT 1'), ...run, sync);
+  c.send(parse('', 'SELECT 1/0'), ...run, parse('', 'SELECT 2'), ...run, sync);
   c.send(
-    ...[parse('', 'SELECT 1'), bind('', ''), execute(), sync],
-    ...[
-      parse('', 'SELECT 1/0'),
-      bind('', ''),
-      execute(),
-      parse('', 'SELECT 2'),
-      bind('', ''),
-      execute(),
-      sync,
-    ],
-    ...[
-      query('SELECT 3; SELECT 4'),
-      parse('', 'SELECT 5'),
-      bind('', ''),
-      describeMessage('P', ''),
-      execute(),
-      sync,
-    ],
+    query('SELECT 3; SELECT 4'),
+    parse('', 'SELECT 5'),
+    bind('', ''),
+    describeMessage('P', ''),
+    execute(),
+    sync,
   );
-  expect(await c.untilReady(4)).toEqual([
-    ...['1', '2', 'D', 'C', 'ZI', '1', 'E:22012', 'ZI'],
-    ...['T', 'D', 'C', 'T', 'D', 'C', 'ZI', '1', '2', 'T', 'D', 'C', 'ZI'],
-  ]);
+  expect((await c.untilReady(4)).join(' ')).toBe('1 2 D C ZI 1 E:22012 ZI T D C T D C ZI 1 2 T D C ZI');
   c.send(parse('', 'SELECT generate_series(1, 3)'), bind('p', ''), execute('p', 2), flush);
   expect([
     (await c.next()).type,

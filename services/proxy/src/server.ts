@@ -94,12 +94,13 @@ export class FrontDoor implements Closeable {
 
   /** Ends every transaction in flight now. */
   cutAll(): void {
-    for (const session of [...this.#sessions.values()]) session.cutOff();
+    for (const session of Array.from(this.#sessions.values())) session.cutOff();
   }
 
   /** Sends everybody of the tenant away. */
   dismiss(tenant: string, error: WireError): void {
-    for (const session of [...this.#sessions.values()]) if (session.tenant === tenant) session.fatal(error);
+    for (const session of Array.from(this.#sessions.values()))
+      if (session.tenant === tenant) session.fatal(error);
   }
 
   /** Takes nobody new, waits up to `graceMs` for transactions to end, then ends all connections. */
@@ -110,7 +111,7 @@ export class FrontDoor implements Closeable {
     const deadline = performance.now() + graceMs;
     const busy = () => [...this.#sessions.values()].some((session) => session.busy);
     while (busy() && performance.now() < deadline) await sleep(20);
-    for (const session of [...this.#sessions.values()]) {
+    for (const session of Array.from(this.#sessions.values())) {
       session.fatal({ severity: 'FATAL', code: '57P01', message: 'the front door is shutting down' });
     }
     this.#stop.abort();
@@ -132,9 +133,9 @@ export class FrontDoor implements Closeable {
       tls: o.tls,
       tlsRequired: o.tlsRequired,
       secret: o.secret,
-      findTenant: o.findTenant,
-      databaseOf: o.databaseOf,
-      authFailed: o.authFailed,
+      findTenant: (name) => o.findTenant(name),
+      databaseOf: (tenant) => o.databaseOf(tenant),
+      authFailed: (user) => o.authFailed(user),
       findSession: (pid) => this.#sessions.get(pid),
       open: (options) => this.#open(options),
     };
@@ -166,8 +167,8 @@ export class FrontDoor implements Closeable {
   async #sweep(): Promise<void> {
     while (await sleep(SWEEP_MS, this.#stop.signal)) {
       const now = performance.now();
-      for (const session of [...this.#door.waiting]) session.expire(now, QUEUE_MS);
-      for (const session of [...this.#door.stalled]) {
+      for (const session of Array.from(this.#door.waiting)) session.expire(now, QUEUE_MS);
+      for (const session of Array.from(this.#door.stalled)) {
         if (now - session.link.stalledSince > SEND_TIMEOUT_MS) session.abandon();
       }
     }

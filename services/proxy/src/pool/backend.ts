@@ -24,8 +24,8 @@ export class Backend {
   readonly pid: number;
   readonly secret: Buffer;
   readonly parameters: Map<string, string>;
-  /** Bumped with every ParameterStatus. */
-  parametersVersion = 1;
+  /** Of all parameters; '' when it must be computed anew. */
+  #parametersKey = '';
   readonly prepared = new PreparedSet(PREPARED_MAX);
   /** `<tenant>|<epoch>` the context was set for; '' when unknown. */
   context = '';
@@ -78,11 +78,24 @@ export class Backend {
     return this.socket.write(bytes);
   }
 
-  noteParameter(bytes: Buffer, start: number, end: number): void {
+  /** Equal for backends whose parameters are. */
+  get parametersKey(): string {
+    if (this.#parametersKey === '') {
+      this.#parametersKey = [...this.parameters]
+        .map(([name, value]) => `${name}=${value}`)
+        .sort()
+        .join('\n');
+    }
+    return this.#parametersKey;
+  }
+
+  /** A ParameterStatus. @returns it, or null when it is malformed. */
+  noteParameter(bytes: Buffer, start: number, end: number): { name: string; value: string } | null {
     const found = parameterFields(bytes, start, end);
-    if (found === null || this.parameters.get(found.name) === found.value) return;
+    if (found === null) return null;
     this.parameters.set(found.name, found.value);
-    this.parametersVersion++;
+    this.#parametersKey = '';
+    return found;
   }
 
   /** Ends the connection now; a running statement is rolled back by the server when it notices. */

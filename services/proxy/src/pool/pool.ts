@@ -108,7 +108,7 @@ export class Pool {
   close(): void {
     this.#closed = true;
     if (this.#retry !== null) clearTimeout(this.#retry);
-    for (const backend of [...this.#all]) backend.destroy();
+    for (const backend of Array.from(this.#all)) backend.destroy();
   }
 
   /** Opens as many as the line is long, within the bound. */
@@ -150,7 +150,7 @@ export class Pool {
       this.#log('cannot open a backend', { pool: this.name, error: this.lastError });
     }
     if (error instanceof ServerError && HOPELESS.has(error.code)) {
-      for (const waiter of [...this.#waiters]) {
+      for (const waiter of Array.from(this.#waiters)) {
         this.#waiters.delete(waiter);
         waiter.refuse(error);
       }

@@ -33,7 +33,7 @@ export class TenantRecord {
   end(): void {
     this.inFlight--;
     if (this.inFlight > 0 || this.onQuiet.size === 0) return;
-    for (const told of [...this.onQuiet]) {
+    for (const told of Array.from(this.onQuiet)) {
       this.onQuiet.delete(told);
       told();
     }
@@ -59,6 +59,7 @@ export class TenantBook {
   /** Everybody who waits looks again; of one tenant, or of all. */
   reconsider(tenant?: string): void {
     const records = tenant === undefined ? this.#records.values() : [this.#records.get(tenant)];
-    for (const record of records) for (const waiting of [...(record?.waiting ?? [])]) waiting.reconsider();
+    for (const record of records)
+      for (const waiting of Array.from(record?.waiting ?? [])) waiting.reconsider();
   }
 }

@@ -102,8 +102,7 @@ export class Downstream {
           s.committal = true;
           break;
         case 0x53: // ParameterStatus
-          s.backend?.noteParameter(b, p, end);
-          s.parametersVersion = s.backend?.parametersVersion ?? 0;
+          s.parameterChanged(b, p, end);
           swallow = false;
           break;
         case 0x4e: // NoticeResponse

@@ -15,7 +15,7 @@ export function refuseAll(
   const out: Buffer[] = [];
   let skipping = skippingBefore;
   for (let p = 0; p < messages.length; p += 1 + messages.readUInt32BE(p + 1)) {
-    switch (messages[p]) {
+    switch (messages[p] ?? 0) {
       case 0x58: // Terminate
         return { out, left: true, skipping };
       case 0x53: // Sync

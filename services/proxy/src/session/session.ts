@@ -89,7 +89,6 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   queryFailed = false;
   replaying = false;
   serverFarewell: { code: string; message: string } | null = null;
-  parametersVersion = -1;
   /** When the wait for a backend began, `performance.now()`; 0: does not wait. */
   waitingSince = 0;
   /** When a hold (not mere queueing) began. */
@@ -108,6 +107,7 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
   #pending: Buffer[] = [];
   #pendingBytes = 0;
   #clientParameters: Map<string, string> = new Map();
+  #toldKey = '';
   #login: ((parameters: Map<string, string> | WireError) => void) | null = null;
 
   constructor(options: SessionOptions) {
@@ -406,7 +406,6 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
       const done = this.#login;
       this.#login = null;
       const parameters = new Map(backend.parameters);
-      this.parametersVersion = backend.parametersVersion;
       this.#stopWaiting();
       this.#state = 'idle';
       this.backend = null;
@@ -440,14 +439,23 @@ export class Session implements BackendOwner, Waiter, Waiting, EffectsContext {
 
   /** Parameters of this backend that differ from what the client was told. */
   #tellParameters(backend: Backend): void {
+    if (backend.parametersKey === this.#toldKey) return;
+    this.#toldKey = backend.parametersKey;
     const out: Buffer[] = [];
     for (const [name, value] of backend.parameters) {
       if (this.#clientParameters.get(name) === value) continue;
       this.#clientParameters.set(name, value);
       out.push(parameterStatus(name, value));
     }
-    this.parametersVersion = backend.parametersVersion;
-    if (out.length > 0) this.link.writeAll(out);
+    this.link.writeAll(out);
+  }
+
+  /** The server says that a parameter has changed; the client hears it, too. */
+  parameterChanged(bytes: Buffer, start: number, end: number): void {
+    const changed = this.backend?.noteParameter(bytes, start, end);
+    if (changed === undefined || changed === null) return;
+    this.#clientParameters.set(changed.name, changed.value);
+    this.#toldKey = '';
   }
 
   #forward(bytes: Buffer): void {

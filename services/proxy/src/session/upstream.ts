@@ -46,7 +46,7 @@ export function forward(s: Session, b: Buffer): void {
     from = end;
   };
   while (p < length) {
-    const type = b[p];
+    const type = b[p] ?? 0;
     const e = p + 1 + b.readUInt32BE(p + 1);
     if (s.skipping && type !== S && type !== X) {
       cut(e);
