@@ -9,12 +9,13 @@ import { Steps } from './lib/steps.mjs';
 
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
 const steps = new Steps();
+/** @type {[name: string, program: string, args: string[]][]} */
 const checks = [
   ['format and lint', 'biome', ['ci', '--error-on-warnings', '.']],
   ['lint with types', 'oxlint', ['--type-aware', '--deny-warnings', '.']],
   ['types', 'tsc', ['-p', '.']],
-  ...(existsSync('proto') ? [['protocol', 'buf', ['lint', 'proto']]] : []),
 ];
+if (existsSync('proto')) checks.push(['protocol', 'buf', ['lint', 'proto']]);
 
 const failed = [];
 for (const [name, program, args] of checks) {

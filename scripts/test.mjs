@@ -21,7 +21,7 @@ try {
   code = await main();
 } catch (error) {
   console.error(
-    `drover: ${error instanceof Error ? error.message : error}${error?.hint ? `; ${error.hint}` : ''}`,
+    `drover: ${error instanceof Error ? error.message : String(error)}${error?.hint ? `; ${error.hint}` : ''}`,
   );
 } finally {
   await watchdogsGone();

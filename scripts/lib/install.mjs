@@ -94,7 +94,7 @@ function runs(node) {
 /** npm as we were called by, else the one in PATH. */
 function npm(args, cwd) {
   const script = process.env.npm_execpath;
-  if (script !== undefined && /npm-cli\.js$/.test(script) && existsSync(script)) {
+  if (script?.endsWith('npm-cli.js') && existsSync(script)) {
     return execute(process.execPath, [script, ...args], cwd);
   }
   return execute('npm', args, cwd);

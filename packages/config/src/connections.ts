@@ -13,10 +13,10 @@ export interface ConnectionOptions {
   readonly ssl: false | { readonly rejectUnauthorized: boolean };
 }
 
-/** `role` may also be a tenant's own role (`drover_t_…`). `database` defaults to the cluster's first. */
+/** Of one of Drover's roles ({@link DroverRole}), or of a tenant's own (`drover_t_…`). `database` defaults to the cluster's first. */
 export function roleConnection(
   cluster: ClusterConfig,
-  role: DroverRole | string,
+  role: string,
   secret: string,
   database?: string,
 ): ConnectionOptions {

@@ -82,7 +82,7 @@ export async function fetchDebianPackages(
 
 async function configuredSources(): Promise<AptSource[]> {
   const folder = '/etc/apt/sources.list.d';
-  const files = (await readdir(folder).catch(() => [])).sort().map((name) => join(folder, name));
+  const files = (await readdir(folder).catch((): string[] => [])).sort().map((name) => join(folder, name));
   const sources: AptSource[] = [];
   for (const file of ['/etc/apt/sources.list', ...files]) {
     const parse = file.endsWith('.sources') ? parseDeb822 : file.endsWith('.list') ? parseOneLine : null;

@@ -54,7 +54,9 @@ async function probe(path: string): Promise<NatsBinary | null> {
 const PREFIX = 'nats-server-';
 
 async function cached(): Promise<NatsBinary | null> {
-  const names = (await readdir(cacheDir()).catch(() => [])).filter((name) => name.startsWith(PREFIX)).sort();
+  const names = (await readdir(cacheDir()).catch(() => []))
+    .filter((name) => name.startsWith(PREFIX))
+    .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
   for (const name of names.reverse()) {
     const binary = await probe(join(cacheDir(), name, 'nats-server'));
     if (binary !== null) return binary;

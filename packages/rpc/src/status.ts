@@ -62,32 +62,32 @@ export function fromStatus(error: unknown, address: string): DroverError {
     const hint = text(failure, HINT_KEY);
     return new DroverError(code, failure?.details ?? code, hint === undefined ? {} : { hint: decode(hint) });
   }
-  switch (failure?.code) {
-    case status.UNAVAILABLE:
-      return new DroverError('rpc.unavailable', `the control plane does not answer at ${address}`, {
-        hint: 'is it running? `drover up`, or `drover run control`',
-        cause: error,
-      });
-    case status.DEADLINE_EXCEEDED:
-      return new DroverError('rpc.unavailable', `the control plane at ${address} did not answer in time`, {
-        cause: error,
-      });
-    case status.CANCELLED:
-      return new DroverError('internal.cancelled', 'cancelled', { cause: error });
-    case status.UNIMPLEMENTED:
-      return new DroverError('rpc.invalid', `the control plane at ${address} does not know this request`, {
-        hint: 'is it of the same version?',
-        cause: error,
-      });
-    default:
-      return new DroverError(
-        'internal.assertion',
-        `the control plane at ${address} failed: ${failure?.details ?? describeError(error)}`,
-        {
-          cause: error,
-        },
-      );
+  return statusError(failure, error, address);
+}
+
+/** Of a status without a code of ours: from the transport, a proxy on the way, or another program. */
+function statusError(failure: grpc.ServiceError | undefined, cause: unknown, address: string): DroverError {
+  const at = `the control plane at ${address}`;
+  if (failure?.code === status.UNAVAILABLE) {
+    return new DroverError('rpc.unavailable', `the control plane does not answer at ${address}`, {
+      hint: 'is it running? `drover up`, or `drover run control`',
+      cause,
+    });
   }
+  if (failure?.code === status.DEADLINE_EXCEEDED) {
+    return new DroverError('rpc.unavailable', `${at} did not answer in time`, { cause });
+  }
+  if (failure?.code === status.CANCELLED)
+    return new DroverError('internal.cancelled', 'cancelled', { cause });
+  if (failure?.code === status.UNIMPLEMENTED) {
+    return new DroverError('rpc.invalid', `${at} does not know this request`, {
+      hint: 'is it of the same version?',
+      cause,
+    });
+  }
+  return new DroverError('internal.assertion', `${at} failed: ${failure?.details ?? describeError(cause)}`, {
+    cause,
+  });
 }
 
 function isServiceError(error: unknown): error is grpc.ServiceError {

@@ -77,7 +77,7 @@ export class FaultProxy {
 
   /** Resets (RST, both sides) the connections open now; later ones are not touched. */
   reset(): void {
-    for (const pair of [...this.#pairs]) this.#end(pair, true);
+    for (const pair of this.#pairs) this.#end(pair, true);
   }
 
   /** The next connection to pass `bytes` in that direction is reset there; then everything passes again. */
@@ -90,7 +90,7 @@ export class FaultProxy {
     const closed = once(this.#listener, 'close');
     const wasListening = this.#listener.listening;
     this.#listener.close();
-    for (const pair of [...this.#pairs]) this.#end(pair, false);
+    for (const pair of this.#pairs) this.#end(pair, false);
     if (wasListening) await closed;
   }
 

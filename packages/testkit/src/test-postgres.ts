@@ -6,6 +6,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { DroverError } from '@drover/core';
 import { freePort, type LocalPostgres, type PgMajor, type PgSettings, startPostgres } from '@drover/local';
+import { renderSettings } from '@drover/local/pg-settings.ts';
 import pg from 'pg';
 import { testFolder, watch } from './watchdog.ts';
 
@@ -57,7 +58,7 @@ const shared = new Map<string, Promise<TestPostgres>>();
 
 /** The shared server of this test process. Do not stop, kill or reconfigure it: take {@link ownPostgres} for that. */
 export function testPostgres(options: TestPostgresOptions = {}): Promise<TestPostgres> {
-  const key = `${options.major ?? 18} ${JSON.stringify(Object.entries(options.settings ?? {}).sort())}`;
+  const key = `${options.major ?? 18} ${renderSettings(options.settings ?? {})}`;
   let server = shared.get(key);
   if (server === undefined) {
     server = ownPostgres(options);

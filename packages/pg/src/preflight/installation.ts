@@ -13,7 +13,7 @@ import {
   useOf,
 } from '../setup/captured.ts';
 import { planGrants } from '../setup/grants.ts';
-import { planMessageGuard } from '../setup/messages.ts';
+import { planFunctionGuard } from '../setup/guard-functions.ts';
 import { planOriginGrants } from '../setup/origins.ts';
 import { planProtect } from '../setup/protect.ts';
 import { planPublication } from '../setup/publication.ts';
@@ -110,14 +110,14 @@ async function checkApplyRights(client: Queryable): Promise<Finding[]> {
   }
   const origins = await planOriginGrants(client);
   if (origins.length > 0) missing('use replication origins', origins);
-  const messages = await planMessageGuard(client);
+  const messages = await planFunctionGuard(client);
   if (messages.length > 0) {
     findings.push(
       finding(
         'error',
         'privilege_missing',
-        'function pg_logical_emit_message',
-        'roles other than Drover’s may write the logical messages that steer Drover, or Drover’s may not',
+        'built-in functions',
+        'everybody may write the logical messages that steer Drover, or see other sessions’ statements on a shared backend',
         messages,
       ),
     );

@@ -22,7 +22,7 @@ import {
   useOf,
 } from './captured.ts';
 import { grantConnect, grantTable } from './grants.ts';
-import { guardMessages } from './messages.ts';
+import { guardFunctions } from './guard-functions.ts';
 import { ensureOrigins, grantOrigins } from './origins.ts';
 import { protectTable } from './protect.ts';
 import { ensurePublication } from './publication.ts';
@@ -133,7 +133,7 @@ async function setupDatabase(
   report('grants', [
     ...(await grantConnect(client)),
     ...(await grantOrigins(client)),
-    ...(await guardMessages(client)),
+    ...(await guardFunctions(client)),
     ...(await each(classified, isCaptured, (c) => grantTable(client, { ...nameOf(c), use: useOf(c) }))),
   ]);
   report('publication', await ensurePublication(client, publishedTables(classified)));
