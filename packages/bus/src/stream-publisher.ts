@@ -92,13 +92,15 @@ export class StreamPublisher implements Publisher {
   }
 
   state(): PublisherState {
-    return this.#state;
+    const away = this.#state === 'ready' && this.#bus.status() === 'disconnected';
+    return away ? 'unreachable' : this.#state;
   }
 
   status(): PublisherStatus {
+    const state = this.state();
     return {
-      state: this.#state,
-      reason: this.#reason,
+      state,
+      reason: state === 'ready' ? null : (this.#reason ?? 'NATS is not connected'),
       queuedMessages: this.#queue.length,
       queuedBytes: this.#queuedBytes,
       inFlight: this.#sent,
@@ -157,7 +159,11 @@ export class StreamPublisher implements Publisher {
 
   /** Sends what may be sent. */
   #pump(): void {
-    if (this.#recovering !== undefined || this.#failure !== undefined) return;
+    if (this.#recovering !== undefined || this.#failure !== undefined || this.#queue.length === 0) return;
+    if (this.#bus.status() === 'disconnected') {
+      this.#trouble(new Error('NATS is not connected'));
+      return;
+    }
     if (this.#atomic && this.#stored < this.#fenceEnd) {
       if (this.#sent === 0) this.#sendFence();
       return;

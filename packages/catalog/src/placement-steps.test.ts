@@ -4,6 +4,7 @@ import type { Placement } from './placement.ts';
 import {
   abortMove,
   advanceMove,
+  beginAbort,
   beginFailover,
   beginSwitchover,
   convertToFailover,
@@ -66,7 +67,11 @@ describe('a switch-over', () => {
   it('can be called off until it opens, and then goes on under its epoch', () => {
     const held = beginSwitchover(active, request);
     for (const moving of [held, at(held, 'close'), at(held, 'close', 'drain')]) {
-      const after = abortMove(moving, { error: 'x' });
+      const aborting = beginAbort(moving, 'x');
+      expect(() => advanceMove(aborting, 'open', { openSeq: 1 })).toThrow(DroverError);
+      expect(() => beginAbort(aborting, 'y')).toThrow(DroverError);
+      expect(() => abortMove(moving)).toThrow(DroverError);
+      const after = abortMove(aborting);
       expect(after).toMatchObject({
         epoch: 7,
         epochSeq: 3,
@@ -76,13 +81,14 @@ describe('a switch-over', () => {
       });
       expect(after.move).toBeUndefined();
     }
-    expect(() => abortMove(at(held, 'close', 'drain', 'open'), { error: 'x' })).toThrow(DroverError);
+    expect(() => beginAbort(at(held, 'close', 'drain', 'open'), 'x')).toThrow(DroverError);
+    expect(() => beginAbort(beginFailover(active, request), 'x')).toThrow(DroverError);
   });
 
-  it('becomes a failover when its primary dies before the close, not later', () => {
+  it('becomes a failover when its primary dies before the target opens, not later', () => {
     const converted = convertToFailover(beginSwitchover(active, request), 'died');
     expect(converted.move).toMatchObject({ kind: 'failover', step: 'fence', nextEpoch: 8 });
-    expect(() => convertToFailover(at(beginSwitchover(active, request), 'close', 'drain'), 'died')).toThrow(
+    expect(() => convertToFailover(at(beginSwitchover(active, request), 'close', 'drain', 'open'), 'died')).toThrow(
       DroverError,
     );
   });

@@ -89,15 +89,11 @@ export function advanceMove(
   return { ...placement, move: { ...move, step, ...facts }, updatedAt: now.toISOString() };
 }
 
-/** A planned move whose old primary died before it was closed. */
+/** A planned move whose old primary died before the target was opened. */
 export function convertToFailover(placement: Placement, reason: string, now = new Date()): Placement {
   const move = must(placement.move, 'move of a moving placement');
-  assert(
-    move.kind === 'switchover' && (move.step === 'hold' || move.step === 'close'),
-    'only before the close',
-    { step: move.step },
-  );
-  const { barrierLsn: _, ...rest } = move;
+  assert(move.kind === 'switchover' && move.step !== 'open', 'an opened move is carried through', { step: move.step });
+  const { barrierLsn: _, error: __, ...rest } = move;
   return {
     ...placement,
     move: { ...rest, kind: 'failover', step: 'fence', reason },
@@ -139,21 +135,27 @@ export function finishMove(placement: Placement, outcome: Outcome): Placement {
   };
 }
 
-/** Nothing was opened elsewhere: the tenant goes on where it was, under the same epoch. */
-export function abortMove(
-  placement: Placement,
-  outcome: { readonly error: string; readonly now?: Date },
-): Placement {
+/** From here on nobody may open the target; the old primary is opened again and the move ends with {@link abortMove}. */
+export function beginAbort(placement: Placement, error: string, now = new Date()): Placement {
   const move = must(placement.move, 'move of a moving placement');
-  assert(move.step !== 'open', 'an opened move is carried through');
-  const now = (outcome.now ?? new Date()).toISOString();
+  assert(
+    move.kind === 'switchover' && move.step !== 'open' && move.step !== 'abort',
+    'only a planned move before it opens can be called off',
+    {
+      step: move.step,
+    },
+  );
+  return { ...placement, move: { ...move, step: 'abort', error }, updatedAt: now.toISOString() };
+}
+
+/** Nothing was opened elsewhere: the tenant goes on where it was, under the same epoch. */
+export function abortMove(placement: Placement, now = new Date()): Placement {
+  const move = must(placement.move, 'move of a moving placement');
+  assert(move.step === 'abort', 'a move is called off before it ends so', { step: move.step });
+  const at = now.toISOString();
   const { move: _, ...rest } = placement;
-  return {
-    ...rest,
-    state: 'active',
-    lastMove: ended(move, now, { outcome: 'aborted', error: outcome.error }),
-    updatedAt: now,
-  };
+  const lastMove = ended(move, at, { outcome: 'aborted', error: move.error ?? 'called off' });
+  return { ...rest, state: 'active', lastMove, updatedAt: at };
 }
 
 function ended(

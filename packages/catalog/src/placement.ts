@@ -16,8 +16,11 @@ export interface Replica {
   readonly since: string;
 }
 
-/** Steps of a planned switch-over, in order. The step is persisted before its effect is begun. */
-export type SwitchStep = 'hold' | 'close' | 'drain' | 'open';
+/**
+ * Steps of a planned switch-over, in order. The step is persisted before its effect is begun. `abort` may follow each step before
+ * `open` and excludes `open`: so whoever takes a close back knows that nobody opens the target.
+ */
+export type SwitchStep = 'hold' | 'close' | 'drain' | 'open' | 'abort';
 /** Steps of an unplanned failover, in order. */
 export type PromoteStep = 'fence' | 'drain' | 'open';
 
@@ -39,6 +42,8 @@ export interface Move {
   readonly openSeq?: number;
   readonly startedAt: string;
   readonly reason: string;
+  /** Why it is called off, with step `abort`. */
+  readonly error?: string;
 }
 
 export interface Placement {

@@ -60,6 +60,7 @@ export const moveStep = codec<MoveStep>()({
   fence: MoveStep.FENCE,
   drain: MoveStep.DRAIN,
   open: MoveStep.OPEN,
+  abort: MoveStep.ABORT,
 });
 
 export const moveOutcome = codec<MoveOutcome>()({ done: MoveOutcome.DONE, aborted: MoveOutcome.ABORTED });

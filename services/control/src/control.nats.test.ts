@@ -1,7 +1,7 @@
 /** The control plane on a real NATS; the services it asks are stand-ins, the failover controller's steps are taken by the test. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { publishEvent } from '@drover/bus';
-import { abortMove, advanceMove, finishMove } from '@drover/catalog';
+import { abortMove, advanceMove, beginAbort, finishMove } from '@drover/catalog';
 import { DroverError, tenantId, until } from '@drover/core';
 import { createClient, FailoverService, MoveOutcome, moveStep, replicaState } from '@drover/rpc';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -67,7 +67,7 @@ describe('a switch-over', () => {
         onTimeout: () => new Error('no move'),
       },
     );
-    await change(world, ACME, (p) => abortMove(p, { error: 'a transaction stayed open' }));
+    await change(world, ACME, (p) => abortMove(beginAbort(p, 'a transaction stayed open')));
     await failed;
     await expect(all(world.failover.failoverTenant(move))).rejects.toMatchObject({
       code: 'failover.drain_timeout',

@@ -40,7 +40,7 @@ function ofMoving(placement: Placement, input: AgendaInput): Task | undefined {
   if (move === undefined) return undefined;
   if (move.kind === 'failover') return { kind: 'promote', placement };
   const dead = input.verdict(move.from).state === 'dead';
-  if (dead && input.auto && (move.step === 'hold' || move.step === 'close'))
+  if (dead && input.auto && move.step !== 'open')
     return { kind: 'convert', placement };
   return { kind: 'switchover', placement };
 }

@@ -2,13 +2,14 @@
  * The elected controller: looks at the agenda, works on many tenants at once, one task per tenant. All progress is in the
  * placements; when the lease is lost the signal aborts and another controller goes on from there.
  */
-import { callRpc, publishEvent } from '@drover/bus';
+import { publishEvent } from '@drover/bus';
 import { beginFailover, convertToFailover, type Placement, type PlacementView } from '@drover/catalog';
 import { type ClusterId, describeError, isCancelled, sleep, type TenantId } from '@drover/core';
 import { agenda, type Task } from './agenda.ts';
 import type { ClusterHealth } from './health/judge.ts';
 import { type PromoteOptions, runPromotion } from './moves/promote.ts';
 import { rejoinTenant } from './moves/rejoin.ts';
+import { closedTenants, reopenTenant } from './moves/steps.ts';
 import { type MoveContext, runSwitchover } from './moves/switchover.ts';
 
 export interface LeaderOptions extends PromoteOptions {
@@ -16,6 +17,7 @@ export interface LeaderOptions extends PromoteOptions {
   readonly view: PlacementView;
   readonly health: ClusterHealth;
   readonly clusters: readonly ClusterId[];
+  readonly databases: (cluster: ClusterId) => readonly string[];
   readonly auto: () => boolean;
   readonly parallel: number;
   readonly cooldownMs: number;
@@ -23,15 +25,25 @@ export interface LeaderOptions extends PromoteOptions {
 }
 
 const TICK_MS = 100;
+const HEAL_EVERY_MS = 3000;
 /** After a failed task its tenant rests this long before it is tried again. */
 const REST_MS = 1000;
 
 export async function lead(options: LeaderOptions): Promise<void> {
-  const { signal } = options.context;
+  const { context } = options;
+  const { signal } = context;
   const busy = new Set<TenantId>();
   const running = new Set<Promise<void>>();
   await options.view.synced;
+  let healAt = 0;
   while (!signal.aborted) {
+    if (performance.now() >= healAt) {
+      healAt = performance.now() + HEAL_EVERY_MS;
+      await healClosed(options).catch((error: unknown) => {
+        if (!isCancelled(error))
+          context.log.debug('closed tenants not looked at', { error: describeError(error) });
+      });
+    }
     const tasks = agenda({
       placements: options.view.all(),
       verdict: (cluster) => options.health.judge(cluster, performance.now()),
@@ -53,6 +65,28 @@ export async function lead(options: LeaderOptions): Promise<void> {
     await sleep(TICK_MS, signal);
   }
   await Promise.all(running);
+}
+
+/**
+ * A leader that was stopped at the wrong moment may close a tenant for a move that has ended. Nobody else would open it again: the
+ * placement says that it is served. Taken back here, for exactly the close that the row names.
+ */
+async function healClosed(options: LeaderOptions): Promise<void> {
+  const { clusters } = options.context;
+  for (const cluster of options.clusters) {
+    if (options.health.judge(cluster, performance.now()).state !== 'up') continue;
+    for (const database of options.databases(cluster)) {
+      const pool = clusters.pool(cluster, database);
+      for (const { tenant, epoch, by } of await closedTenants(pool)) {
+        const placement = options.view.get(tenant as TenantId);
+        const over =
+          placement?.state === 'active' && placement.primary === cluster && placement.epoch === epoch;
+        if (over && (await reopenTenant(pool, placement.tenant, { epoch, by }))) {
+          options.context.log.warn('a stale close was taken back', { tenant, cluster, move: by });
+        }
+      }
+    }
+  }
 }
 
 async function perform(options: LeaderOptions, task: Task): Promise<void> {
@@ -118,4 +152,3 @@ async function execute(options: LeaderOptions, task: Task): Promise<Placement | 
     }
   }
 }
-

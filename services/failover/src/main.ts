@@ -155,6 +155,7 @@ export async function run(options: RunOptions): Promise<void> {
           view,
           health,
           clusters: config.clusters.map((c) => c.name),
+          databases: (cluster) => config.clusters.find((c) => c.name === cluster)?.databases ?? [],
           auto: () => config.failover.auto && !paused,
           parallel: config.failover.parallel,
           cooldownMs: config.failover.cooldownMs,

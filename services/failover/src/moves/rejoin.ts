@@ -23,7 +23,11 @@ export async function rejoinTenant(
   const back = context.clusters.pool(cluster, database);
   const row = await readTenantRow(back, tenant);
   if (row?.role === 'primary') {
-    const barrier = await closeTenant(back, tenant, row.epoch, context.drainTimeoutMs);
+    const barrier = await closeTenant(back, tenant, {
+      epoch: row.epoch,
+      by: 'rejoin',
+      lockTimeoutMs: context.drainTimeoutMs,
+    });
     await context.failpoint?.('rejoin.closed');
     await waitPublished(context, back, database, barrier);
   }

@@ -6,7 +6,7 @@ import { type Bus, callRpc, streamName } from '@drover/bus';
 import type { ClusterId, Epoch, Lsn, TenantId } from '@drover/core';
 import { DroverError, formatLsn, isCancelled, partitionOf, until } from '@drover/core';
 import {
-  closeTenant as close,
+  closeTenant as closeForWrites,
   followTenant as follow,
   openTenant as open,
   type PgPool,
@@ -25,22 +25,51 @@ export interface StepContext {
   readonly signal: AbortSignal;
 }
 
-/** Closes the tenant's writes on its primary and returns the barrier's LSN: no later commit of the tenant exists there. */
-export function closeTenant(
+/**
+ * Closes the tenant's writes on its primary and returns the barrier's LSN: no later commit of the tenant exists there. The row says
+ * which move has closed it, so that only this move's close is ever taken back.
+ */
+export async function closeTenant(
   pool: PgPool,
   tenant: TenantId,
-  epoch: number,
-  lockTimeoutMs: number,
+  close: { epoch: number; by: string; lockTimeoutMs: number },
 ): Promise<Lsn> {
-  return pool.withClient((client) => close(client, { tenant, epoch, lockTimeoutMs }));
+  await pool.query(
+    `UPDATE drover.tenant SET reason = $3, updated_at = pg_catalog.now() WHERE tenant = $1 AND epoch = $2 AND role = 'primary'`,
+    [tenant, close.epoch, CLOSED_BY + close.by],
+  );
+  return pool.withClient((client) =>
+    closeForWrites(client, { tenant, epoch: close.epoch, lockTimeoutMs: close.lockTimeoutMs }),
+  );
 }
 
-/** Takes a close back. Nothing else was opened meanwhile, so the epoch stays what it is. */
-export async function reopenTenant(pool: PgPool, tenant: TenantId, epoch: Epoch): Promise<void> {
-  await pool.query(
-    `UPDATE drover.tenant SET open = true, updated_at = pg_catalog.now() WHERE tenant = $1 AND epoch = $2 AND role = 'primary' AND NOT open`,
-    [tenant, epoch],
+const CLOSED_BY = 'move:';
+
+/**
+ * Takes the close of an ended move back. The epoch stays what it is: nothing else was opened under a newer one. A later move
+ * notes itself before it closes, so a stale call does nothing.
+ */
+export async function reopenTenant(
+  pool: PgPool,
+  tenant: TenantId,
+  was: { epoch: number; by: string },
+): Promise<boolean> {
+  const { rowCount } = await pool.query(
+    `UPDATE drover.tenant SET open = true, reason = NULL, updated_at = pg_catalog.now()
+     WHERE tenant = $1 AND epoch = $2 AND role = 'primary' AND NOT open AND reason = $3`,
+    [tenant, was.epoch, CLOSED_BY + was.by],
   );
+  return rowCount === 1;
+}
+
+/** Tenants whose primary is here and closed, with the move that closed them. */
+export async function closedTenants(pool: PgPool): Promise<{ tenant: string; epoch: number; by: string }[]> {
+  const { rows } = await pool.query<{ tenant: string; epoch: number; by: string }>(
+    `SELECT tenant, epoch::float8 AS epoch, substr(reason, $2) AS by FROM drover.tenant
+     WHERE role = 'primary' AND NOT open AND starts_with(reason, $1)`,
+    [CLOSED_BY, CLOSED_BY.length + 1],
+  );
+  return rows;
 }
 
 /** Opens the tenant for writing; done already under this epoch is success. */

@@ -4,7 +4,7 @@
  * carried through.
  */
 import type { Catalog, Move, Placement } from '@drover/catalog';
-import { abortMove, advanceMove, finishMove } from '@drover/catalog';
+import { abortMove, advanceMove, beginAbort, finishMove } from '@drover/catalog';
 import type { ClusterId, Lsn, TenantId } from '@drover/core';
 import {
   assert,
@@ -48,6 +48,7 @@ export async function runSwitchover(context: MoveContext, placement: Placement):
   const to = context.clusters.pool(move.to, database);
   let current = placement;
   const at = async (name: string) => context.failpoint?.(`switchover.${name}`);
+  if (current.move?.step === 'abort') return finishAbort(context, current, move);
   try {
     if (current.move?.step === 'hold') {
       await requireLiveReplica(context, placement, move);
@@ -62,7 +63,11 @@ export async function runSwitchover(context: MoveContext, placement: Placement):
     }
     let barrier: Lsn = LSN_ZERO;
     if (current.move?.step === 'close') {
-      barrier = await closeTenant(from, tenant, placement.epoch, context.drainTimeoutMs);
+      barrier = await closeTenant(from, tenant, {
+        epoch: placement.epoch,
+        by: move.id,
+        lockTimeoutMs: context.drainTimeoutMs,
+      });
       await at('closed');
       current = await change(context, tenant, move, (p) =>
         advanceMove(p, 'drain', { barrierLsn: formatLsn(barrier) }),
@@ -132,22 +137,30 @@ export async function openAtTarget(
   return left;
 }
 
-/** Nothing was opened at the target: the old primary goes on under its epoch. */
+/** Nothing was opened at the target, and once this is on record nobody can: the old primary goes on under its epoch. */
 async function callOff(
   context: MoveContext,
   placement: Placement,
   move: Move,
   error: unknown,
 ): Promise<Placement> {
-  const { tenant, database } = placement;
+  const why = describeError(error);
   context.log.warn('switch-over called off', {
-    tenant,
+    tenant: placement.tenant,
     from: move.from,
     to: move.to,
-    error: describeError(error),
+    error: why,
   });
-  await reopenTenant(context.clusters.pool(move.from, database), tenant, placement.epoch);
-  return change(context, tenant, move, (p) => abortMove(p, { error: describeError(error) }));
+  const aborting = await change(context, placement.tenant, move, (p) => beginAbort(p, why));
+  await context.failpoint?.('switchover.aborting');
+  return finishAbort(context, aborting, move);
+}
+
+async function finishAbort(context: MoveContext, placement: Placement, move: Move): Promise<Placement> {
+  const { tenant, database, epoch } = placement;
+  await reopenTenant(context.clusters.pool(move.from, database), tenant, { epoch, by: move.id });
+  await context.failpoint?.('switchover.reopened');
+  return change(context, tenant, move, (p) => abortMove(p));
 }
 
 async function requireLiveReplica(context: MoveContext, placement: Placement, move: Move): Promise<void> {

@@ -17,6 +17,7 @@ import { emitBarrier, followTenant, type PgPool, quoteTable, readTenantRow, type
 import type { Logger } from '@drover/telemetry';
 import { type TenantTable, tenantTables } from '../scope.ts';
 import { boundQuery } from './chunk.ts';
+import { limitedTo, type MissedRow, readMissed } from './missed.ts';
 import { openSnapshot, type SnapshotClient } from './snapshot.ts';
 import {
   beginCopy,
@@ -57,32 +58,20 @@ export async function copyTenant(
   const placement = found?.value;
   if (placement === undefined || placement.replicas[to]?.state !== 'copying') return;
   const { primary, database } = placement;
-  const source = context.admin(primary, database);
-  const tables = await tenantTables(source, context.tagging, database, tenant);
+  const tables = await tenantTables(context.admin(primary, database), context.tagging, database, tenant);
   const target = await openTarget(context.apply(to, database), slot);
   try {
-    const start = await prepare(context, target, placement, to, tables);
-    await context.failpoint?.('prepared');
-    const reader = await openSnapshot(source, tenant, context.signal);
-    try {
-      await copyTables(context, { tenant, to, placement, reader, target, tables, progress: start.progress });
-    } finally {
-      await reader.end().catch(() => undefined);
+    let missed = await afterFollowing(context, target, placement, to);
+    if (missed === null) {
+      const start = await prepare(context, target, placement, to, tables);
+      missed = await pass(context, { tenant, to, placement, target, tables, start });
     }
-    await context.failpoint?.('copied');
-    const barrier = await emitBarrier(source, { tenant, id: `copy-${crypto.randomUUID()}` });
-    await followTenant(context.admin(to, database), {
-      tenant,
-      epoch: placement.epoch,
-      source: primary,
-      feed: 'catchup',
-      stream: streamName(primary, partitionOf(tenant, context.partitions)),
-      streamSeq: start.n0,
-      lenientUntil: barrier,
-    });
-    report(context, tenant, to, { phase: 'catching up' });
-    await context.failpoint?.('following');
-    await waitCaughtUp(context, tenant, to, database, barrier);
+    while (missed.length > 0) {
+      report(context, tenant, to, { phase: `reading ${missed.length} rows again` });
+      const scope = limitedTo(missed, tables);
+      const start = await beginPass(context, target, placement, to, scope, true);
+      missed = await pass(context, { tenant, to, placement, target, tables: scope, start });
+    }
     await target.query(`UPDATE drover.copy SET state = 'done', updated_at = now() WHERE tenant = $1`, [
       tenant,
     ]);
@@ -109,32 +98,104 @@ export async function copyTenant(
   report(context, tenant, to, { phase: 'live' });
 }
 
-/** Where the copy begins in the stream; everything older of the tenant at the target is removed unless an attempt is resumed. */
+interface Pass {
+  readonly tenant: TenantId;
+  readonly to: ClusterId;
+  readonly placement: Placement;
+  readonly target: TargetClient;
+  readonly tables: readonly TenantTable[];
+  readonly start: { n0: number; progress: Readonly<Record<string, TableProgress>> };
+}
+
+/** Snapshot, chunks, barrier, catch-up. Returns the rows that must be read again. */
+async function pass(context: CopyContext, work: Pass): Promise<MissedRow[]> {
+  const { tenant, to, placement, target, tables, start } = work;
+  const { primary, database, epoch } = placement;
+  const source = context.admin(primary, database);
+  await context.failpoint?.('prepared');
+  const reader = await openSnapshot(source, tenant, context.signal);
+  try {
+    await copyTables(context, { tenant, to, placement, reader, target, tables, progress: start.progress });
+  } finally {
+    await reader.end().catch(() => undefined);
+  }
+  await context.failpoint?.('copied');
+  const barrier = await emitBarrier(source, { tenant, id: `copy-${crypto.randomUUID()}` });
+  await followTenant(context.admin(to, database), {
+    tenant,
+    epoch,
+    source: primary,
+    feed: 'catchup',
+    stream: streamOf(context, placement),
+    streamSeq: start.n0,
+    lenientUntil: barrier,
+  });
+  report(context, tenant, to, { phase: 'catching up' });
+  await context.failpoint?.('following');
+  await waitCaughtUp(context, tenant, to, database, barrier);
+  return readMissed(target, tenant);
+}
+
+/** An attempt that died while its replica was catching up: nothing is copied twice. Null when there was none. */
+async function afterFollowing(
+  context: CopyContext,
+  target: TargetClient,
+  placement: Placement,
+  to: ClusterId,
+): Promise<MissedRow[] | null> {
+  const { tenant, primary, epoch, database } = placement;
+  const state = await readCopyState(target, tenant, primary, epoch);
+  const row = await readTenantRow(context.admin(to, database), tenant);
+  const following =
+    row?.role === 'replica' && row.epoch === epoch && row.source === primary && row.feed !== 'copying';
+  if (state === null || !following || row.lenientUntil === null) return null;
+  await waitCaughtUp(context, tenant, to, database, row.lenientUntil);
+  return readMissed(target, tenant);
+}
+
+/** Where the copy begins in the stream; an attempt that died between two chunks is taken up behind its last one. */
 async function prepare(
   context: CopyContext,
   target: TargetClient,
   placement: Placement,
   to: ClusterId,
   tables: readonly TenantTable[],
-): Promise<{ n0: number; progress: Readonly<Record<string, TableProgress>> }> {
+): Promise<Pass['start']> {
   const { tenant, primary, epoch, database } = placement;
   const resumed = await readCopyState(target, tenant, primary, epoch);
   const row = await readTenantRow(context.admin(to, database), tenant);
-  if (resumed !== null && row?.role === 'replica' && row.epoch === epoch && row.feed === 'copying')
-    return resumed;
-  const partition = partitionOf(tenant, context.partitions);
-  const n0 = (await context.bus.jsm.streams.info(streamName(primary, partition))).state.last_seq;
-  // From here on the apply worker leaves the tenant alone.
+  const copying = row?.role === 'replica' && row.epoch === epoch && row.feed === 'copying';
+  // A further pass is not taken up in its middle: its scope is known no more, so the copy begins anew.
+  if (resumed !== null && copying && !resumed.partial) return resumed;
+  return beginPass(context, target, placement, to, tables, false);
+}
+
+/** N0 first, then the apply worker leaves the tenant alone, then what the target holds of the scope is removed. */
+async function beginPass(
+  context: CopyContext,
+  target: TargetClient,
+  placement: Placement,
+  to: ClusterId,
+  tables: readonly TenantTable[],
+  partial: boolean,
+): Promise<Pass['start']> {
+  const { tenant, primary, epoch, database } = placement;
+  const stream = streamOf(context, placement);
+  const n0 = (await context.bus.jsm.streams.info(stream)).state.last_seq;
   await followTenant(context.admin(to, database), {
     tenant,
     epoch,
     source: primary,
     feed: 'copying',
-    stream: streamName(primary, partition),
+    stream,
     streamSeq: n0,
   });
-  await beginCopy(target, tenant, primary, { n0, epoch }, tables);
+  await beginCopy(target, tenant, primary, { n0, epoch, partial }, tables);
   return { n0, progress: {} };
+}
+
+function streamOf(context: CopyContext, placement: Placement): string {
+  return streamName(placement.primary, partitionOf(placement.tenant, context.partitions));
 }
 
 interface Work {

@@ -26,6 +26,8 @@ export async function openTarget(pool: PgPool, slot: number): Promise<TargetClie
 export interface CopyState {
   readonly n0: number;
   readonly epoch: number;
+  /** A further pass over some rows only. */
+  readonly partial: boolean;
   readonly progress: Readonly<Record<string, TableProgress>>;
 }
 
@@ -43,7 +45,7 @@ export async function readCopyState(
   epoch: number,
 ): Promise<CopyState | null> {
   const { rows } = await client.query<{
-    snapshot: { n0?: number; epoch?: number };
+    snapshot: { n0?: number; epoch?: number; partial?: boolean };
     progress: Record<string, TableProgress>;
   }>(`SELECT snapshot, progress FROM drover.copy WHERE tenant = $1 AND source = $2 AND state = 'copying'`, [
     tenant,
@@ -51,7 +53,7 @@ export async function readCopyState(
   ]);
   const found = rows[0];
   if (found?.snapshot.n0 === undefined || found.snapshot.epoch !== epoch) return null;
-  return { n0: found.snapshot.n0, epoch, progress: found.progress };
+  return { n0: found.snapshot.n0, epoch, partial: found.snapshot.partial === true, progress: found.progress };
 }
 
 /** Removes what the target holds of the tenant and notes where the copy begins: one transaction. */
@@ -59,7 +61,7 @@ export async function beginCopy(
   client: TargetClient,
   tenant: string,
   source: string,
-  state: { n0: number; epoch: number },
+  state: { n0: number; epoch: number; partial: boolean },
   tables: readonly TenantTable[],
 ): Promise<void> {
   await inTransaction(client, async () => {
@@ -69,7 +71,7 @@ export async function beginCopy(
        VALUES ($1, $2, 'copying', 1, $3, '{}')
        ON CONFLICT (tenant) DO UPDATE SET source = excluded.source, state = 'copying', attempt = c.attempt + 1,
          snapshot = excluded.snapshot, progress = '{}', error = NULL, started_at = now(), updated_at = now()`,
-      [tenant, source, JSON.stringify({ n0: state.n0, epoch: state.epoch })],
+      [tenant, source, JSON.stringify(state)],
     );
   });
 }

@@ -474,6 +474,13 @@ export enum MoveStep {
    * @generated from enum value: MOVE_STEP_OPEN = 5;
    */
   OPEN = 5,
+
+  /**
+   * Called off: the old primary goes on.
+   *
+   * @generated from enum value: MOVE_STEP_ABORT = 6;
+   */
+  ABORT = 6,
 }
 
 /**

@@ -1,0 +1,51 @@
+/** Times probes from the reply to their commit at the source until the replica's notification; one clock, that of this process. */
+import { sleep } from '@drover/core';
+import type pg from 'pg';
+import { TENANTS, tenantName } from '../data/tables.ts';
+import { PROBE_CHANNEL } from './tables.ts';
+
+/** Probes leave on schedule, whether those before them have arrived or not. */
+const EVERY_MS = 20;
+const LOST_MS = 30_000;
+
+let lastId = 0;
+
+export interface ProbeOptions {
+  readonly source: pg.Client;
+  /** Of its own: it listens. */
+  readonly replica: pg.Client;
+  readonly seconds: number;
+  readonly signal: AbortSignal;
+}
+
+/** Milliseconds of each probe. @throws when one does not arrive */
+export async function probe({ source, replica, seconds, signal }: ProbeOptions): Promise<number[]> {
+  const committed = new Map<number, number>();
+  const seen = new Map<number, number>();
+  const onNotification = (message: pg.Notification): void => {
+    seen.set(Number(message.payload), performance.now());
+  };
+  replica.on('notification', onNotification);
+  await replica.query(`LISTEN ${PROBE_CHANNEL}`);
+  try {
+    const endAt = performance.now() + seconds * 1000;
+    for (let dueAt = performance.now(); dueAt < endAt; dueAt += EVERY_MS) {
+      const waitMs = dueAt - performance.now();
+      if (waitMs > 0 && !(await sleep(waitMs, signal))) throw signal.reason;
+      const id = ++lastId;
+      // Tenants in a stride that visits every partition.
+      const values = [tenantName((id * 37) % TENANTS), id];
+      await source.query({ name: 'probe', text: 'INSERT INTO probe VALUES ($1, $2)', values });
+      committed.set(id, performance.now());
+    }
+    const patienceAt = performance.now() + LOST_MS;
+    while (seen.size < committed.size) {
+      if (performance.now() > patienceAt) throw new Error(`${committed.size - seen.size} probes did not arrive`);
+      if (!(await sleep(5, signal))) throw signal.reason;
+    }
+    return [...committed].map(([id, at]) => (seen.get(id) ?? Number.NaN) - at);
+  } finally {
+    await replica.query(`UNLISTEN ${PROBE_CHANNEL}`);
+    replica.off('notification', onNotification);
+  }
+}
