@@ -8,7 +8,11 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['packages/**/*.test.ts', 'services/**/*.test.ts', 'test/{architecture,bench}/**/*.test.ts'],
+          include: [
+            'packages/**/*.test.ts',
+            'services/**/*.test.ts',
+            'test/{architecture,bench}/**/*.test.ts',
+          ],
           exclude: ['**/*.pg.test.ts', '**/*.nats.test.ts', '**/node_modules/**'],
           testTimeout: 20_000,
         },

@@ -55,7 +55,11 @@ export async function contents(bus: Bus, lane: Lane): Promise<string[]> {
   const { state } = await bus.jsm.streams.info(name);
   const found: string[] = [];
   if (state.messages === 0) return found;
-  for await (const message of consume(bus, { ...lane, startSeq: state.first_seq, signal: AbortSignal.timeout(20_000) })) {
+  for await (const message of consume(bus, {
+    ...lane,
+    startSeq: state.first_seq,
+    signal: AbortSignal.timeout(20_000),
+  })) {
     found.push(message.data.toString());
     if (message.seq === state.last_seq) break;
   }

@@ -29,8 +29,11 @@ export interface Bus extends Closeable {
   onStatus(listener: (status: BusStatus) => void): () => void;
   /** Resolves at once when connected, otherwise with the next connection. @throws `internal.cancelled` when the signal aborts or the bus closes */
   connected(signal?: AbortSignal): Promise<void>;
-  /** The outcome of `asked`, unless the connection breaks first. @throws DroverError `bus.unreachable` then: the outcome is not known */
-  unlessBroken<T>(asked: Promise<T>): Promise<T>;
+  /**
+   * Sends a request when connected, and gives its outcome. @throws DroverError `bus.unreachable` when there is no connection in time, or it
+   * breaks before the answer came: then the outcome is not known
+   */
+  ask<T>(send: () => Promise<T>): Promise<T>;
 }
 
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -145,16 +148,20 @@ class NatsBus implements Bus {
     });
   }
 
-  unlessBroken<T>(asked: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const broken = () =>
-        reject(new DroverError('bus.unreachable', 'the connection to NATS broke before the answer came'));
-      const off = this.onStatus((status) => {
-        if (status === 'disconnected') broken();
-      });
-      if (this.nc.isClosed()) broken();
-      asked.then(resolve, reject).finally(off);
+  async ask<T>(send: () => Promise<T>): Promise<T> {
+    // What is sent while there is no connection is lost with the attempt to connect.
+    await this.connected(AbortSignal.timeout(REQUEST_TIMEOUT_MS)).catch((cause: unknown) => {
+      throw new DroverError('bus.unreachable', 'there is no connection to NATS', { cause });
     });
+    const answer = Promise.withResolvers<T>();
+    const off = this.onStatus((status) => {
+      if (status === 'connected') return;
+      answer.reject(
+        new DroverError('bus.unreachable', 'the connection to NATS broke before the answer came'),
+      );
+    });
+    (async () => send())().then(answer.resolve, answer.reject); // what send throws, too
+    return answer.promise.finally(off);
   }
 
   async close(): Promise<void> {

@@ -27,7 +27,12 @@ async function publish(there: Bus, lane: Lane, n: number, from = 1): Promise<voi
   const all: Promise<void>[] = [];
   for (let i = from; i < from + n; i += 10) {
     const count = Math.min(10, from + n - i);
-    all.push(publisher.publishGroup(range(count, i).map((k) => out('a', k)), at(i - 1)));
+    all.push(
+      publisher.publishGroup(
+        range(count, i).map((k) => out('a', k)),
+        at(i - 1),
+      ),
+    );
   }
   await Promise.all(all);
   await publisher.close();
@@ -92,7 +97,8 @@ describe('a consumer', () => {
     for (const harm of [async () => undefined, () => own.kill9()]) {
       const stop = new AbortController();
       const reading = (async () => {
-        for await (const _ of consume(there, { ...lane, startSeq: 1, signal: stop.signal })) throw new Error('what?');
+        for await (const _ of consume(there, { ...lane, startSeq: 1, signal: stop.signal }))
+          throw new Error('what?');
       })();
       await sleep(150);
       await harm();
@@ -142,28 +148,33 @@ describe('nothing is skipped and nothing comes twice', () => {
     await proxy.close();
   });
 
-  it.each(['stop', 'kill'] as const)('when the server is made to %s and starts again in the middle', async (how) => {
-    const own = await testNats();
-    const there = await connectTo(own.url);
-    const lane = await ownStream(there);
-    await publish(there, lane, 300);
-    let restarted: Promise<void> | undefined;
-    const found = await read(there, { ...lane, startSeq: 1 }, 330, async (n) => {
-      if (n !== 100 && n !== 300) return;
-      if (how === 'kill') await own.kill9();
-      restarted = own.restart().then(() => (n === 300 ? publish(there, lane, 30, 301) : undefined));
-      if (n === 100) await restarted;
-    });
-    await restarted;
-    expect(found).toEqual(expected(330));
-    await there.close();
-    await own.stop();
-  });
+  it.each(['stop', 'kill'] as const)(
+    'when the server is made to %s and starts again in the middle',
+    async (how) => {
+      const own = await testNats();
+      const there = await connectTo(own.url);
+      const lane = await ownStream(there);
+      await publish(there, lane, 300);
+      let restarted: Promise<void> | undefined;
+      const found = await read(there, { ...lane, startSeq: 1 }, 330, async (n) => {
+        if (n !== 100 && n !== 300) return;
+        if (how === 'kill') await own.kill9();
+        restarted = own.restart().then(() => (n === 300 ? publish(there, lane, 30, 301) : undefined));
+        if (n === 100) await restarted;
+      });
+      await restarted;
+      expect(found).toEqual(expected(330));
+      await there.close();
+      await own.stop();
+    },
+  );
 
   it('when the reader is slower than everything else', async () => {
     const lane = await ownStream(bus);
     await publish(bus, lane, 100);
-    const found = await read(bus, { ...lane, startSeq: 1 }, 100, (n) => (n === 1 ? sleep(3500).then(() => undefined) : undefined));
+    const found = await read(bus, { ...lane, startSeq: 1 }, 100, (n) =>
+      n === 1 ? sleep(3500).then(() => undefined) : undefined,
+    );
     expect(found).toEqual(expected(100));
   });
 });
@@ -217,7 +228,9 @@ describe('what is not there is said', () => {
     const fresh = await ensureStream(bus, options);
     expect(fresh.created).not.toBe(lane.state.created);
     await publish(bus, lane, 5);
-    expect(await codeOf(read(bus, { ...lane, startSeq: 1, expectCreated: lane.state.created }, 1))).toBe('bus.recreated');
+    expect(await codeOf(read(bus, { ...lane, startSeq: 1, expectCreated: lane.state.created }, 1))).toBe(
+      'bus.recreated',
+    );
     expect(await codeOf(read(bus, { ...lane, startSeq: 82 }, 1))).toBe('bus.recreated');
     expect(await read(bus, { ...lane, startSeq: 1, expectCreated: fresh.created }, 1)).toEqual(['a:1']);
   });

@@ -38,7 +38,11 @@ function follow(kv: Kv<Thing>) {
     for await (const change of kv.watch(stop.signal)) seen.push(change);
   })();
   const saw = (predicate: (change: KvChange<Thing>) => boolean, timeoutMs = 10_000) =>
-    until(() => seen.find(predicate), { everyMs: 5, timeoutMs, onTimeout: () => new Error(JSON.stringify(seen)) });
+    until(() => seen.find(predicate), {
+      everyMs: 5,
+      timeoutMs,
+      onTimeout: () => new Error(JSON.stringify(seen)),
+    });
   const end = async () => {
     stop.abort();
     await ended;
@@ -90,7 +94,8 @@ describe('a bucket', () => {
 
   it('refuses keys that would mean several', async () => {
     const kv = await own();
-    for (const key of ['*', 'a.>', 'a b', '', 'a..b']) expect(await codeOf(kv.get(key)), key).toBe('internal.assertion');
+    for (const key of ['*', 'a.>', 'a b', '', 'a..b'])
+      expect(await codeOf(kv.get(key)), key).toBe('internal.assertion');
   });
 
   it('lets entries vanish after their time', async () => {
@@ -150,7 +155,9 @@ describe('a watch', () => {
     await again.put('b', { n: 9 });
     await watch.saw((change) => change.key === 'b', 4000);
     expect(watch.seen.findLast((change) => change.key === 'a')?.value).toEqual({ n: 6 });
-    const revisions = watch.seen.filter((change) => change.synced === undefined).map((change) => change.revision);
+    const revisions = watch.seen
+      .filter((change) => change.synced === undefined)
+      .map((change) => change.revision);
     expect(revisions).toEqual([...new Set(revisions)].sort((x, y) => x - y));
     await watch.end();
     await other.close();
@@ -163,7 +170,8 @@ describe('a watch', () => {
     const watch = follow(kv);
     await watch.saw((change) => change.synced === true);
     const stream = `KV_test_${buckets - 1}`;
-    for await (const info of bus.jsm.consumers.list(stream)) await bus.jsm.consumers.delete(stream, info.name);
+    for await (const info of bus.jsm.consumers.list(stream))
+      await bus.jsm.consumers.delete(stream, info.name);
     await kv.put('a', { n: 1 });
     await watch.saw((change) => change.key === 'a', 5000);
     await watch.end();

@@ -59,7 +59,7 @@ export class Kv<T> {
    */
   static async open<T>(bus: Bus, bucket: string, options: KvOptions): Promise<Kv<T>> {
     try {
-      await bus.unlessBroken(
+      await bus.ask(() =>
         new Kvm(bus.js).create(bucket, {
           replicas: options.replicas,
           history: options.history ?? 1,
@@ -129,7 +129,10 @@ export class Kv<T> {
    * Current values, the `synced` marker, then every change, until the signal aborts. Outages are waited out; what changed meanwhile comes
    * afterwards (of several changes of a key at least the last). A value that is no JSON is passed over with a process warning.
    */
-  async *watch(signal: AbortSignal, options: WatchOptions = {}): AsyncGenerator<KvChange<T>, void, undefined> {
+  async *watch(
+    signal: AbortSignal,
+    options: WatchOptions = {},
+  ): AsyncGenerator<KvChange<T>, void, undefined> {
     const known = new Set<string>();
     while (!signal.aborted) {
       try {
@@ -215,7 +218,7 @@ export class Kv<T> {
 
   async #stored(key: string): Promise<Stored | null> {
     try {
-      const found = await this.#bus.unlessBroken(
+      const found = await this.#bus.ask(() =>
         this.#bus.jsm.streams.getMessage(`KV_${this.#bucket}`, { last_by_subj: this.#subject(key) }),
       );
       if (found === null) return null;
@@ -237,7 +240,7 @@ export class Kv<T> {
   ): Promise<PubAck> {
     try {
       const expect = revision === undefined ? {} : { expect: { lastSubjectSequence: revision } };
-      return await this.#bus.unlessBroken(
+      return await this.#bus.ask(() =>
         this.#bus.js.publish(this.#subject(key), data, { headers: h, ...expect }),
       );
     } catch (error) {

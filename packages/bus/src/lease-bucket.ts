@@ -16,10 +16,6 @@ const RETRY_MS = 250;
 const LEASE_BUCKET = 'drover_leases';
 const LEASE_STREAM = `KV_${LEASE_BUCKET}`;
 
-export function openLeases(bus: Bus, replicas = 1): Promise<Kv<LeaseEntry>> {
-  return Kv.open<LeaseEntry>(bus, LEASE_BUCKET, { replicas, ttlMs: BUCKET_TTL_MS });
-}
-
 export interface LeaseView {
   /**
    * Names (the key behind `prefix`) of the leases that have not run out, as far as this observer has seen. While it is cut off from the server no
@@ -81,7 +77,7 @@ class WatchedLeases implements LeaseView {
     const { signal } = this.#options;
     try {
       await this.#synced.promise;
-      const { state } = await this.#bus.unlessBroken(this.#bus.jsm.streams.info(LEASE_STREAM));
+      const { state } = await this.#bus.ask(() => this.#bus.jsm.streams.info(LEASE_STREAM));
       await until(() => (this.#revision >= state.last_seq ? true : undefined), {
         everyMs: LOOK_MS,
         timeoutMs: CATCH_UP_MS,
@@ -114,7 +110,7 @@ class WatchedLeases implements LeaseView {
 
   async #follow(): Promise<void> {
     const { signal } = this.#options;
-    const kv = await openWhenPossible(this.#bus, this.#options);
+    const kv = await openLeases(this.#bus, this.#options);
     if (kv === undefined) return;
     const onAlive = () => {
       this.#currentAt = performance.now();
@@ -133,13 +129,15 @@ class WatchedLeases implements LeaseView {
   }
 }
 
-async function openWhenPossible(
+/** Waits until the bucket can be opened; undefined when the signal aborts first. */
+export async function openLeases(
   bus: Bus,
   options: { signal: AbortSignal; replicas?: number },
 ): Promise<Kv<LeaseEntry> | undefined> {
+  const settings = { replicas: options.replicas ?? 1, ttlMs: BUCKET_TTL_MS };
   while (!options.signal.aborted) {
     try {
-      return await openLeases(bus, options.replicas);
+      return await Kv.open<LeaseEntry>(bus, LEASE_BUCKET, settings);
     } catch (error) {
       if (!(error instanceof DroverError) || error.disposition !== 'retry') throw error;
       await sleep(RETRY_MS, options.signal);

@@ -3,7 +3,7 @@
  * asks for renewal and gives up early; a taker waits the whole time from when it *saw* the last renewal: so the old holder has always let
  * go before the new one begins, whatever the clocks say (I4).
  */
-import { deferred, DroverError, sleep } from '@drover/core';
+import { DroverError, deferred, sleep } from '@drover/core';
 import type { Bus } from './connect.ts';
 import type { Kv } from './kv.ts';
 import { type LeaseEntry, openLeases } from './lease-bucket.ts';
@@ -38,10 +38,11 @@ const RENEW_PART = 0.2;
 const RENEW_TIMEOUT_PART = 0.25;
 const LOOK_EVERY_MS_MAX = 200;
 
-/** Waits until the lease is ours; undefined when the signal aborts first. @throws DroverError `bus.unreachable` when the bucket cannot be opened */
+/** Waits until the lease is ours, through outages too; undefined when the signal aborts first. */
 export async function holdLease(bus: Bus, options: LeaseOptions): Promise<Lease | undefined> {
   const { key, ttlMs, signal } = options;
-  const kv = await openLeases(bus, options.replicas);
+  const kv = await openLeases(bus, options);
+  if (kv === undefined) return undefined;
   const holder = crypto.randomUUID();
   const entry: LeaseEntry = { holder, ttlMs, value: options.value };
   let seen: { revision: number; at: number } | undefined;
@@ -78,7 +79,11 @@ class HeldLease implements Lease {
   #deadline: number;
   #lost = false;
 
-  constructor(kv: Kv<LeaseEntry>, options: LeaseOptions, from: { holder: string; revision: number; asked: number }) {
+  constructor(
+    kv: Kv<LeaseEntry>,
+    options: LeaseOptions,
+    from: { holder: string; revision: number; asked: number },
+  ) {
     this.#kv = kv;
     this.#options = options;
     this.#holder = from.holder;
@@ -104,7 +109,9 @@ class HeldLease implements Lease {
     this.#lost = true;
     this.#stop.abort();
     await this.#renewing;
-    await within(this.#options.ttlMs, this.#kv.delete(this.#options.key, this.#revision)).catch(() => undefined);
+    await within(this.#options.ttlMs, this.#kv.delete(this.#options.key, this.#revision)).catch(
+      () => undefined,
+    );
   }
 
   async #renew(): Promise<void> {
@@ -134,14 +141,16 @@ class HeldLease implements Lease {
       // Another holder, or a renewal of ours whose answer was lost.
       const found = await this.#kv.get(key);
       if (found?.value.holder !== this.#holder) this.#deadline = 0;
-      else if (found.revision > this.#revision) this.#renewed(await this.#kv.update(key, entry, found.revision), asked);
+      else if (found.revision > this.#revision)
+        this.#renewed(await this.#kv.update(key, entry, found.revision), asked);
     }
   }
 
   /** Answers may overtake one another; the newest counts. */
   #renewed(revision: number, asked: number): void {
     this.#revision = Math.max(this.#revision, revision);
-    if (this.#deadline > 0) this.#deadline = Math.max(this.#deadline, asked + this.#options.ttlMs * HOLDER_PART);
+    if (this.#deadline > 0)
+      this.#deadline = Math.max(this.#deadline, asked + this.#options.ttlMs * HOLDER_PART);
   }
 }
 

@@ -75,6 +75,7 @@ export async function* readOrdered(
         next = message.seq + 1;
         retryMs = RETRY_MS;
         yield { kind: 'message', message };
+        reading.done = message.info.deliverySequence;
         if (message.info.pending === 0) options.onAlive?.();
       }
     } catch (error) {
@@ -111,7 +112,8 @@ export function checkPosition(
       { facts: { stream, created: state.created, expected: created, lastSeq, wanted: next } },
     );
   }
-  if (options.complete !== 'newest' && next !== undefined && firstSeq > next) throw lost(stream, next, firstSeq);
+  if (options.complete !== 'newest' && next !== undefined && firstSeq > next)
+    throw lost(stream, next, firstSeq);
 }
 
 function lost(stream: string, wanted: number, found: number): DroverError {
@@ -124,6 +126,8 @@ function lost(stream: string, wanted: number, found: number): DroverError {
 class Reading {
   readonly messages: ConsumerMessages;
   readonly pending: number;
+  /** Of the messages delivered, so many have been read. */
+  done = 0;
   readonly #bus: Bus;
   readonly #consumer: Consumer;
   readonly #options: OrderedOptions;
@@ -146,7 +150,7 @@ class Reading {
   }
 
   static async begin(bus: Bus, options: OrderedOptions, next: number | undefined): Promise<Reading> {
-    const consumer = await bus.unlessBroken(
+    const consumer = await bus.ask(() =>
       bus.js.consumers.get(options.stream, {
         ...(next === undefined
           ? { deliver_policy: DeliverPolicy.LastPerSubject }
@@ -180,7 +184,7 @@ class Reading {
     for await (const status of this.messages.status()) {
       switch (status.type) {
         case 'heartbeat':
-          if (this.messages.getPending() === 0) this.#options.onAlive?.();
+          if (status.lastConsumerSequence === this.done) this.#options.onAlive?.();
           break;
         case 'heartbeats_missed':
         case 'consumer_not_found':

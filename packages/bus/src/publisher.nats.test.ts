@@ -37,7 +37,13 @@ describe('a publisher', () => {
       first.publishGroup([out('a', 10), out('b', 11)], at(0)),
       first.publishGroup([out('a', 20), out('c', 22)], at(11)),
     ]);
-    expect(first.status()).toEqual({ state: 'ready', reason: null, queuedMessages: 0, queuedBytes: 0, inFlight: 0 });
+    expect(first.status()).toEqual({
+      state: 'ready',
+      reason: null,
+      queuedMessages: 0,
+      queuedBytes: 0,
+      inFlight: 0,
+    });
     await first.close(); // between groups
 
     const second = await openPublisher(bus, lane);
@@ -98,8 +104,14 @@ describe('a publisher', () => {
     const publisher = await openPublisher(bus, lane);
     const token = tenantToken(tenantId('é'.repeat(100)));
     const block = randomBytes(bus.maxPayload);
-    const message = { ...out(token, 1, block), id: `7300000000000000000.12.${token}.ffffffffffffffff.12345.${'=C3'.repeat(63)}` };
-    await publisher.publishGroup([{ ...message, traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` }], at(0));
+    const message = {
+      ...out(token, 1, block),
+      id: `7300000000000000000.12.${token}.ffffffffffffffff.12345.${'=C3'.repeat(63)}`,
+    };
+    await publisher.publishGroup(
+      [{ ...message, traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` }],
+      at(0),
+    );
     const [found] = await take(bus, lane, 1);
     expect(found).toMatchObject({ token, traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` });
     expect(found?.data.equals(block)).toBe(true);
@@ -156,7 +168,9 @@ describe('two publishers', () => {
     const one = await openPublisher(bus, lane);
     const other = await openPublisher(bus, lane);
     await one.publishGroup([out('a', 1, 'short')], at(0));
-    expect(await codeOf(other.publishGroup([out('a', 1, 'longer, for it was cut elsewhere')], at(0)))).toBe('bus.fenced');
+    expect(await codeOf(other.publishGroup([out('a', 1, 'longer, for it was cut elsewhere')], at(0)))).toBe(
+      'bus.fenced',
+    );
     expect(await contents(bus, lane)).toEqual(['short']);
     await Promise.all([one.close(), other.close()]);
   });

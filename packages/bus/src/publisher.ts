@@ -61,7 +61,12 @@ export async function openPublisher(
         hint: 'run `drover setup`',
       });
     }
-    return new StreamPublisher(bus, { cluster, partition, state, end: await readEnd(bus, cluster, partition, state) });
+    return new StreamPublisher(bus, {
+      cluster,
+      partition,
+      state,
+      end: await readEnd(bus, cluster, partition, state),
+    });
   } catch (error) {
     throw busError(error, `stream ${name} cannot be read`);
   }

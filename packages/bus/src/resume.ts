@@ -4,7 +4,17 @@
  */
 import { type ClusterId, DroverError, type Lsn } from '@drover/core';
 import type { Bus } from './connect.ts';
-import { type BlockSource, H_CHUNK, H_GROUP, H_ID, H_LAST, parseChunk, parseGroup, parseLast, parseMessageId } from './headers.ts';
+import {
+  type BlockSource,
+  H_CHUNK,
+  H_GROUP,
+  H_ID,
+  H_LAST,
+  parseChunk,
+  parseGroup,
+  parseLast,
+  parseMessageId,
+} from './headers.ts';
 import { FENCE_TOKEN, parseSubject, streamName } from './names.ts';
 import { readOrdered } from './ordered.ts';
 import type { StreamState } from './stream.ts';
@@ -88,7 +98,7 @@ interface Last {
 /** The newest message of a reader. The stream may end with the fence of one that died before it published, or with what others put there. */
 async function lastOfReader(bus: Bus, name: string, state: StreamState): Promise<Last | null> {
   for (let seq = state.lastSeq; seq >= state.firstSeq; seq--) {
-    const message = await bus.unlessBroken(bus.jsm.streams.getMessage(name, { seq }));
+    const message = await bus.ask(() => bus.jsm.streams.getMessage(name, { seq }));
     if (message === null || parseSubject(message.subject)?.token === FENCE_TOKEN) continue;
     const group = parseGroup(message.header.get(H_GROUP));
     const source = parseMessageId(message.header.get(H_ID));

@@ -28,10 +28,16 @@ export function serveRpc(bus: Bus, method: string, handler: RpcHandler): Closeab
     callback: (error, message) => {
       if (error !== null) return;
       if (running.size >= REQUESTS_MAX) {
-        send(bus, message, errorReply(new DroverError('rpc.unavailable', `${method} has too many requests in work`)));
+        send(
+          bus,
+          message,
+          errorReply(new DroverError('rpc.unavailable', `${method} has too many requests in work`)),
+        );
         return;
       }
-      const work: Promise<void> = answer(bus, message, handler, stop.signal).finally(() => running.delete(work));
+      const work: Promise<void> = answer(bus, message, handler, stop.signal).finally(() =>
+        running.delete(work),
+      );
       running.add(work);
     },
   });
@@ -78,7 +84,10 @@ function send(bus: Bus, message: Msg, reply: Reply): void {
   if (bus.nc.isClosed() || message.reply === undefined || message.reply === '') return;
   const text = JSON.stringify(reply);
   if (Buffer.byteLength(text) <= bus.maxPayload) message.respond(text);
-  else message.respond(JSON.stringify(errorReply(new DroverError('rpc.invalid', 'the answer is too large; ask for less'))));
+  else
+    message.respond(
+      JSON.stringify(errorReply(new DroverError('rpc.invalid', 'the answer is too large; ask for less'))),
+    );
 }
 
 export interface CallOptions {

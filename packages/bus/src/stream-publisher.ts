@@ -4,7 +4,18 @@
  * wrong, the answer is the same: read the stream's end, keep what is there and ours, send the rest again from exactly
  * there. Nothing is dropped, nothing reordered, and nothing counts as stored that was not seen to be.
  */
-import { assert, Backoff, type ClusterId, cancelled, type Deferred, DroverError, deferred, describeError, type Lsn, sleep } from '@drover/core';
+import {
+  assert,
+  Backoff,
+  type ClusterId,
+  cancelled,
+  type Deferred,
+  DroverError,
+  deferred,
+  describeError,
+  type Lsn,
+  sleep,
+} from '@drover/core';
 import { JetStreamApiError } from '@nats-io/jetstream';
 import { headers, type MsgHdrs } from '@nats-io/transport-node';
 import { isConflict, isFull } from './bus-error.ts';
@@ -12,7 +23,17 @@ import { cut, roomFor } from './chunks.ts';
 import type { Bus } from './connect.ts';
 import { batchesRefused, canFenceAtomically, FENCE_MESSAGES, IN_FLIGHT_MESSAGES_MAX } from './fence.ts';
 import { FlushGroups } from './flush-groups.ts';
-import { formatGroup, formatLast, H_CHUNK, H_GROUP, H_ID, H_LAST, H_TRACE, messageId, parseMessageId } from './headers.ts';
+import {
+  formatGroup,
+  formatLast,
+  H_CHUNK,
+  H_GROUP,
+  H_ID,
+  H_LAST,
+  H_TRACE,
+  messageId,
+  parseMessageId,
+} from './headers.ts';
 import { FENCE_TOKEN, streamName, subjectOf } from './names.ts';
 import type { OutMessage, Publisher, PublisherState, PublisherStatus } from './publisher.ts';
 import type { FoundEnd, ResumeMarks } from './resume.ts';
@@ -135,7 +156,10 @@ export class StreamPublisher implements Publisher {
     }
     const origin = parseMessageId(first.id)?.origin;
     assert(origin !== undefined, 'a block id names system and generation', { id: first.id });
-    const maxLsn = highest(messages.map((message) => message.lastLsn), first.lastLsn);
+    const maxLsn = highest(
+      messages.map((message) => message.lastLsn),
+      first.lastLsn,
+    );
     const firstSeq = this.#groups.begin(origin, { firstSeq: this.#assigned + 1, safeLsn, maxLsn });
     const group = formatGroup(firstSeq, safeLsn);
     for (const message of messages) {
@@ -222,7 +246,10 @@ export class StreamPublisher implements Publisher {
       if (item !== last) this.#bus.nc.publish(item.subject, item.data, { headers: h });
       else {
         h.set('Nats-Batch-Commit', '1');
-        const ack = await this.#bus.js.publish(item.subject, item.data, { headers: h, timeout: ACK_TIMEOUT_MS });
+        const ack = await this.#bus.js.publish(item.subject, item.data, {
+          headers: h,
+          timeout: ACK_TIMEOUT_MS,
+        });
         return ack.seq;
       }
     }
@@ -242,7 +269,8 @@ export class StreamPublisher implements Publisher {
     this.#stored = seq;
     this.#state = 'ready';
     this.#reason = null;
-    while (this.#waiting[0] !== undefined && this.#waiting[0].seq <= seq) this.#waiting.shift()?.done.resolve();
+    while (this.#waiting[0] !== undefined && this.#waiting[0].seq <= seq)
+      this.#waiting.shift()?.done.resolve();
     this.#pump();
   }
 
@@ -279,8 +307,8 @@ export class StreamPublisher implements Publisher {
         const fence = this.#atomic && this.#stored < this.#fenceEnd;
         const write = fence ? this.#queue.slice(0, FENCE_MESSAGES + 1) : [first];
         const last = write.at(-1) ?? first;
-        const asked = fence ? this.#publishBatch(write, last) : this.#publish(first);
-        if ((await this.#bus.unlessBroken(asked)) !== last.seq) throw new Error('stored elsewhere');
+        const send = () => (fence ? this.#publishBatch(write, last) : this.#publish(first));
+        if ((await this.#bus.ask(send)) !== last.seq) throw new Error('stored elsewhere');
         this.#acknowledge(last.seq);
         return;
       } catch (error) {
@@ -296,23 +324,29 @@ export class StreamPublisher implements Publisher {
     const { cluster, partition } = this.#options;
     const state = await streamState(this.#bus, cluster, partition);
     if (state === undefined || state.created !== this.created || state.lastSeq < this.#stored) {
-      throw new DroverError('bus.fenced', `stream ${this.#name} was removed, made anew or has lost messages`, {
-        hint: 'restart the reader; it will say what must be copied anew',
-        facts: { stored: this.#stored, found: state?.lastSeq, created: state?.created },
-      });
+      throw new DroverError(
+        'bus.fenced',
+        `stream ${this.#name} was removed, made anew or has lost messages`,
+        {
+          hint: 'restart the reader; it will say what must be copied anew',
+          facts: { stored: this.#stored, found: state?.lastSeq, created: state?.created },
+        },
+      );
     }
     const stored = this.#stored;
     for (let seq = stored + 1; seq <= state.lastSeq; seq += COMPARE_AT_ONCE) {
       const end = Math.min(seq + COMPARE_AT_ONCE - 1, state.lastSeq);
       await Promise.all(
-        Array.from({ length: end - seq + 1 }, (_, i) => this.#mustBeOurs(seq + i, this.#queue[seq + i - stored - 1])),
+        Array.from({ length: end - seq + 1 }, (_, i) =>
+          this.#mustBeOurs(seq + i, this.#queue[seq + i - stored - 1]),
+        ),
       );
     }
     this.#acknowledge(state.lastSeq);
   }
 
   async #mustBeOurs(seq: number, item: Item | undefined): Promise<void> {
-    const found = await this.#bus.unlessBroken(this.#bus.jsm.streams.getMessage(this.#name, { seq }));
+    const found = await this.#bus.ask(() => this.#bus.jsm.streams.getMessage(this.#name, { seq }));
     if (item !== undefined && found?.header.get(H_ID) === item.id) return;
     throw new DroverError('bus.fenced', `another publisher has written to ${this.#name}`, {
       facts: { seq, found: found?.header.get(H_ID), expected: item?.id },

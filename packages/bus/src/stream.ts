@@ -45,9 +45,7 @@ export async function ensureStream(bus: Bus, options: StreamOptions): Promise<St
         return stateOf(await bus.jsm.streams.update(name, wanted));
       }
       try {
-        return stateOf(
-          await bus.jsm.streams.add({ ...wanted, name, storage: 'file', retention: 'limits' }),
-        );
+        return stateOf(await bus.jsm.streams.add({ ...wanted, name, storage: 'file', retention: 'limits' }));
       } catch (error) {
         // Somebody else made it first, with settings of his own.
         const taken = error instanceof JetStreamApiError && error.code === 10058;
@@ -88,7 +86,8 @@ function settingsOf(bus: Bus, options: StreamOptions): Settings {
 
 function agrees(config: StreamConfig, wanted: Settings): boolean {
   return Object.entries(wanted).every(
-    ([key, value]) => JSON.stringify((config as unknown as Record<string, unknown>)[key]) === JSON.stringify(value),
+    ([key, value]) =>
+      JSON.stringify((config as unknown as Record<string, unknown>)[key]) === JSON.stringify(value),
   );
 }
 
@@ -97,7 +96,9 @@ function checkFixed(name: string, config: StreamConfig): void {
   throw new DroverError(
     'config.invalid',
     `stream ${name} exists with storage ${config.storage} and retention ${config.retention}`,
-    { hint: 'it was not made by Drover; it needs storage file and retention limits, which cannot be changed' },
+    {
+      hint: 'it was not made by Drover; it needs storage file and retention limits, which cannot be changed',
+    },
   );
 }
 
@@ -113,7 +114,7 @@ export async function streamState(
 
 export async function streamInfo(bus: Bus, name: string): Promise<StreamInfo | undefined> {
   try {
-    return await bus.unlessBroken(bus.jsm.streams.info(name));
+    return await bus.ask(() => bus.jsm.streams.info(name));
   } catch (error) {
     if (isStreamMissing(error)) return undefined;
     throw error;
@@ -129,7 +130,7 @@ export async function lastBlockSeq(bus: Bus, cluster: ClusterId, partition: numb
   const state = await streamState(bus, cluster, partition);
   if (state === undefined || state.messages === 0) return state?.lastSeq ?? 0;
   for (let seq = state.lastSeq; seq >= state.firstSeq; seq--) {
-    const message = await bus.unlessBroken(bus.jsm.streams.getMessage(name, { seq }));
+    const message = await bus.ask(() => bus.jsm.streams.getMessage(name, { seq }));
     if (message === null) continue;
     const chunk = parseChunk(message.header.get('Drover-Chunk'));
     const fence = parseSubject(message.subject)?.token === FENCE_TOKEN;

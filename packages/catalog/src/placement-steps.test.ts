@@ -88,9 +88,9 @@ describe('a switch-over', () => {
   it('becomes a failover when its primary dies before the target opens, not later', () => {
     const converted = convertToFailover(beginSwitchover(active, request), 'died');
     expect(converted.move).toMatchObject({ kind: 'failover', step: 'fence', nextEpoch: 8 });
-    expect(() => convertToFailover(at(beginSwitchover(active, request), 'close', 'drain', 'open'), 'died')).toThrow(
-      DroverError,
-    );
+    expect(() =>
+      convertToFailover(at(beginSwitchover(active, request), 'close', 'drain', 'open'), 'died'),
+    ).toThrow(DroverError);
   });
 });
 

@@ -92,7 +92,9 @@ export function advanceMove(
 /** A planned move whose old primary died before the target was opened. */
 export function convertToFailover(placement: Placement, reason: string, now = new Date()): Placement {
   const move = must(placement.move, 'move of a moving placement');
-  assert(move.kind === 'switchover' && move.step !== 'open', 'an opened move is carried through', { step: move.step });
+  assert(move.kind === 'switchover' && move.step !== 'open', 'an opened move is carried through', {
+    step: move.step,
+  });
   const { barrierLsn: _, error: __, ...rest } = move;
   return {
     ...placement,

@@ -30,11 +30,7 @@ function number(text: string): number {
 /** Every verb has --json and --config; a verb gives `false` when its answer is "no" (exit code 3). */
 function verb<A extends unknown[]>(
   command: Command,
-  action: (
-    out: Output,
-    options: Common & Record<string, unknown>,
-    ...args: A
-  ) => Promise<unknown> | unknown,
+  action: (out: Output, options: Common & Record<string, unknown>, ...args: A) => unknown,
 ): Command {
   return command
     .option('--json', 'one JSON object a line')
@@ -167,8 +163,10 @@ verb(
   tenant
     .command('replicate <tenant>')
     .description('add a replica, or copy one anew, with a progress bar')
-    .requiredOption('--to <cluster>', 'cluster to hold it'),
-  (out, o, name: string) => tenantReplicate(configOf(o.config), name, String(o['to']), out),
+    .requiredOption('--to <cluster>', 'cluster to hold it')
+    .option('--anew', 'copy it again although it is there'),
+  (out, o, name: string) =>
+    tenantReplicate(configOf(o.config), name, { to: String(o['to']), anew: o['anew'] === true }, out),
 );
 
 const ledger = program.command('ledger').description('writes that were kept instead of applied');
@@ -200,9 +198,14 @@ for (const action of ['retry', 'skip'] as const) {
     ledger
       .command(`${action} <cluster> <id>`)
       .description(action === 'retry' ? 'apply it again and go on' : 'leave it out, on record, and go on')
-      .option('--who <name>', 'who decides', process.env['USER'] ?? 'unknown'),
+      .option('--who <name>', 'who decides', process.env['USER'] ?? 'unknown')
+      .option('--database <name>', 'where the cluster has several', ''),
     (out, o, cluster: string, id: string) =>
-      ledgerResolve(configOf(o.config), { cluster, id: number(id), action, who: String(o['who']) }, out),
+      ledgerResolve(
+        configOf(o.config),
+        { cluster, database: String(o['database']), id: number(id), action, who: String(o['who']) },
+        out,
+      ),
   );
 }
 

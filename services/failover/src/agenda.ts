@@ -40,8 +40,7 @@ function ofMoving(placement: Placement, input: AgendaInput): Task | undefined {
   if (move === undefined) return undefined;
   if (move.kind === 'failover') return { kind: 'promote', placement };
   const dead = input.verdict(move.from).state === 'dead';
-  if (dead && input.auto && move.step !== 'open')
-    return { kind: 'convert', placement };
+  if (dead && input.auto && move.step !== 'open') return { kind: 'convert', placement };
   return { kind: 'switchover', placement };
 }
 

@@ -396,7 +396,12 @@ describe('setup on a server of its own', () => {
 
   it('names wal_level and friends', async () => {
     const other = await ownPostgres({
-      settings: { wal_level: 'replica', max_wal_senders: 0, max_replication_slots: 0, max_active_replication_origins: 0 },
+      settings: {
+        wal_level: 'replica',
+        max_wal_senders: 0,
+        max_replication_slots: 0,
+        max_active_replication_origins: 0,
+      },
     });
     const root = await connectPg(other.connection());
     const found = await doctor(root, { cluster: 'east', tagging, origins: 16 });

@@ -16,10 +16,15 @@ export async function withClient<S extends Service, T>(
   work: (client: ServiceClient<S>) => Promise<T>,
 ): Promise<T> {
   const host = config.control.host === '0.0.0.0' ? '127.0.0.1' : config.control.host;
-  const client = createClient(service, `${host}:${config.control.port}`);
+  const client = createClient(service, `${host}:${config.control.port}`, tokenOf(config));
   try {
     return await work(client);
   } finally {
     client.close();
   }
+}
+
+/** The token that the control plane asks for, when one is configured. */
+export function tokenOf(config: Config): { token?: string } {
+  return config.control.token === undefined ? {} : { token: config.control.token };
 }

@@ -15,11 +15,13 @@ export interface LedgerQuery {
   /** Only this entry, with its rows. */
   readonly cluster?: string;
   readonly id?: number;
+  readonly database?: string;
 }
 
 function plainEntry(e: LedgerEntry) {
   return {
     cluster: e.cluster,
+    database: e.database,
     id: Number(e.id),
     tenant: e.tenant,
     kind: e.kind,
@@ -75,7 +77,7 @@ export function ledgerList(config: Config, query: LedgerQuery, out: Output): Pro
 
 export function ledgerResolve(
   config: Config,
-  args: { cluster: string; id: number; action: 'retry' | 'skip'; who: string },
+  args: { cluster: string; database: string; id: number; action: 'retry' | 'skip'; who: string },
   out: Output,
 ): Promise<void> {
   return withClient(config, ReplicationService, async (client) => {
@@ -83,6 +85,7 @@ export function ledgerResolve(
       {
         requestId: randomUUID(),
         cluster: args.cluster,
+        database: args.database,
         id: BigInt(args.id),
         action: ledgerAction.toProto(args.action),
         who: args.who,

@@ -54,14 +54,14 @@ export function tenantCreate(
 ): Promise<void> {
   return withClient(config, MigrationService, async (client) => {
     const replicas = Array.isArray(o['replica']) ? o['replica'].map(String) : [];
-    const user = String(o['user'] ?? 'app');
+    const user = typeof o['user'] === 'string' ? o['user'] : 'app';
     const made = await client.createTenant(
       {
         requestId: randomUUID(),
         tenant,
         primary: String(o['primary']),
         replicas,
-        tier: String(o['tier'] ?? ''),
+        tier: typeof o['tier'] === 'string' ? o['tier'] : '',
         user,
         password: typeof o['password'] === 'string' ? o['password'] : '',
         hasData: o['hasData'] === true,
@@ -145,10 +145,20 @@ export function tenantFailover(
   });
 }
 
-export function tenantReplicate(config: Config, tenant: string, to: string, out: Output): Promise<void> {
+export function tenantReplicate(
+  config: Config,
+  tenant: string,
+  args: { to: string; anew: boolean },
+  out: Output,
+): Promise<void> {
   return withClient(config, MigrationService, async (client) => {
     const bar = !out.json && process.stdout.isTTY;
-    for await (const { event } of client.addReplica({ requestId: randomUUID(), tenant, to })) {
+    for await (const { event } of client.addReplica({
+      requestId: randomUUID(),
+      tenant,
+      to: args.to,
+      anew: args.anew,
+    })) {
       if (event.case === 'progress') {
         const { phase, table: name, rows, total } = event.value;
         if (out.json) out.result({ phase, table: name, rows, total }, () => '');

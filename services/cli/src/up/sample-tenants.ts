@@ -4,6 +4,7 @@ import { type Catalog, openCatalog } from '@drover/catalog';
 import type { Config } from '@drover/config';
 import { DroverError, SHARED, type TenantId, tenantId } from '@drover/core';
 import { createClient, MigrationService } from '@drover/rpc';
+import { tokenOf } from '../commands/client.ts';
 import { natsOf } from '../commands/clusters.ts';
 
 export interface SampleOptions {
@@ -16,7 +17,11 @@ const AT_ONCE = 8;
 
 /** Creates what is missing. Returns the tenants' names. */
 export async function createSampleTenants(config: Config, options: SampleOptions): Promise<string[]> {
-  const client = createClient(MigrationService, `${config.control.host}:${config.control.port}`);
+  const client = createClient(
+    MigrationService,
+    `${config.control.host}:${config.control.port}`,
+    tokenOf(config),
+  );
   const bus = await connectBus(natsOf(config, 'drover up'));
   try {
     const catalog = await openCatalog(bus, { replicas: config.nats.replicas });

@@ -121,9 +121,17 @@ function until(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
-async function startServers(layout: Layout, state: UpState, say: Reporter): Promise<{ name: string; server: LocalServer }[]> {
+async function startServers(
+  layout: Layout,
+  state: UpState,
+  say: Reporter,
+): Promise<{ name: string; server: LocalServer }[]> {
   const clusters = UP_CLUSTERS.map(async (name) => {
-    const own = { dir: layout.cluster(name), superPassword: state.superPassword, major: state.major as PgMajor };
+    const own = {
+      dir: layout.cluster(name),
+      superPassword: state.superPassword,
+      major: state.major as PgMajor,
+    };
     const left = await attachPostgres(own).catch(() => null);
     if (left !== null) await left.stop('fast');
     return { name, server: await startServer(name, layout, state, say) };
@@ -157,7 +165,10 @@ function watchServers(
       if (signal.aborted) return;
       ended.add(entry);
       const restart = `kill -USR1 ${process.pid}`;
-      say.event({ event: 'server_ended', name: entry.name, restart }, `  ${entry.name} has ended; \`${restart}\` starts it again`);
+      say.event(
+        { event: 'server_ended', name: entry.name, restart },
+        `  ${entry.name} has ended; \`${restart}\` starts it again`,
+      );
     });
   for (const entry of servers) watch(entry);
   process.on('SIGUSR1', () => {
@@ -167,7 +178,10 @@ function watchServers(
         (server) => {
           entry.server = server;
           watch(entry);
-          say.event({ event: 'server_started', name: entry.name, pid: server.pid }, `  ${entry.name} is back (pid ${server.pid})`);
+          say.event(
+            { event: 'server_started', name: entry.name, pid: server.pid },
+            `  ${entry.name} is back (pid ${server.pid})`,
+          );
         },
         (error: unknown) => say.line(`  ${entry.name} did not start: ${describeError(error)}`),
       );
@@ -177,9 +191,16 @@ function watchServers(
 
 function startServer(name: string, layout: Layout, state: UpState, say: Reporter): Promise<LocalServer> {
   const notice = (line: string) => say.line(`  ${line}`);
-  if (name === 'nats') return startNats({ dir: layout.nats, port: state.ports.nats, maxPayload: NATS_MAX_PAYLOAD, notice });
+  if (name === 'nats')
+    return startNats({ dir: layout.nats, port: state.ports.nats, maxPayload: NATS_MAX_PAYLOAD, notice });
   const port = state.ports.clusters[name] ?? 0;
-  return startPostgres({ dir: layout.cluster(name), port, major: state.major as PgMajor, superPassword: state.superPassword, notice });
+  return startPostgres({
+    dir: layout.cluster(name),
+    port,
+    major: state.major as PgMajor,
+    superPassword: state.superPassword,
+    notice,
+  });
 }
 
 function writeConfig(layout: Layout, state: UpState): Config {

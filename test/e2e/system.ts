@@ -1,0 +1,152 @@
+/**
+ * The whole system as a user starts it: `drover up --json` as a child process, its verbs beside it. Everything it started is gone
+ * when `stop` has returned, or the test fails.
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { until } from '@drover/core';
+
+const ENTRY = join(import.meta.dirname, '../../services/cli/src/main.ts');
+
+export interface Ready {
+  readonly proxy: string;
+  readonly clusters: Readonly<Record<string, string>>;
+  readonly nats: string;
+  readonly control: string;
+  readonly metrics: Readonly<Record<string, string>>;
+  readonly config: string;
+  readonly tenants: readonly string[];
+}
+
+export interface Answer {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface UpEvent {
+  readonly event: string;
+  readonly [key: string]: unknown;
+}
+
+export class System {
+  readonly dir: string;
+  readonly events: UpEvent[] = [];
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<number | null>;
+  ready!: Ready;
+
+  private constructor(dir: string, args: readonly string[]) {
+    this.dir = dir;
+    this.#child = spawn(
+      process.execPath,
+      [ENTRY, 'up', '--json', '--auto-ports', '--data-dir', dir, ...args],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    this.#ended = new Promise((resolve) => this.#child.on('exit', (code) => resolve(code)));
+    const lines = createInterface({ input: this.#child.stdout! });
+    lines.on('line', (line) => this.events.push(JSON.parse(line) as UpEvent));
+  }
+
+  /** A folder that PostgreSQL's own user can reach. */
+  static folder(): string {
+    const dir = mkdtempSync(join(tmpdir(), 'drover-e2e-'));
+    chmodSync(dir, 0o755);
+    return dir;
+  }
+
+  static async start(dir: string, args: readonly string[]): Promise<System> {
+    const system = new System(dir, args);
+    let ended: number | null | undefined;
+    void system.#ended.then((code) => {
+      ended = code;
+    });
+    const ready = await until(
+      () => {
+        if (ended !== undefined)
+          throw new Error(`drover up ended with ${ended}: ${JSON.stringify(system.events.at(-1))}`);
+        return system.events.find((e) => e.event === 'ready');
+      },
+      { everyMs: 50, timeoutMs: 120_000, onTimeout: () => new Error('drover up was not ready within 120 s') },
+    );
+    system.ready = ready as unknown as Ready;
+    return system;
+  }
+
+  /** Runs a verb; never throws for an exit code. */
+  drover(...args: string[]): Promise<Answer> {
+    return new Promise((resolve) => {
+      execFile(
+        process.execPath,
+        [ENTRY, ...args, '--config', this.ready.config],
+        { maxBuffer: 64 * 1024 * 1024 },
+        (error, stdout, stderr) =>
+          resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr }),
+      );
+    });
+  }
+
+  /** A verb's JSON result: the last line. */
+  async json<T>(...args: string[]): Promise<T> {
+    const answer = await this.drover(...args, '--json');
+    const last = answer.stdout.trim().split('\n').at(-1) ?? '';
+    if (last === '') throw new Error(`drover ${args.join(' ')} said nothing: ${answer.stderr}`);
+    return JSON.parse(last) as T;
+  }
+
+  /** Process ids of everything that belongs to this system, by its folder in their command line. */
+  processes(): { pid: number; command: string }[] {
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .flatMap((name) => {
+        try {
+          const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ');
+          return command.includes(this.dir) ? [{ pid: Number(name), command }] : [];
+        } catch {
+          return [];
+        }
+      });
+  }
+
+  pidOf(service: string, cluster?: string): number | undefined {
+    return this.processes().find(
+      (p) =>
+        p.command.includes(` run ${service} `) &&
+        (cluster === undefined || p.command.includes(`--cluster ${cluster}`)),
+    )?.pid;
+  }
+
+  postmaster(cluster: string): number {
+    return Number(readFileSync(join(this.dir, cluster, 'data/postmaster.pid'), 'utf8').split('\n')[0]);
+  }
+
+  /** Starts servers that ended again. */
+  revive(): void {
+    this.#child.kill('SIGUSR1');
+  }
+
+  waitEvent(name: string, from: number, timeoutMs = 60_000): Promise<UpEvent> {
+    return until(() => this.events.slice(from).find((e) => e.event === name), {
+      everyMs: 25,
+      timeoutMs,
+      onTimeout: () => new Error(`no event ${name} within ${timeoutMs} ms`),
+    });
+  }
+
+  /** Ctrl-C. Returns the exit code and what is left of it. */
+  async stop(): Promise<{ code: number | null; left: string[] }> {
+    this.#child.kill('SIGINT');
+    const code = await this.#ended;
+    return { code, left: this.processes().map((p) => p.command) };
+  }
+
+  remove(): void {
+    for (const { pid } of this.processes()) process.kill(pid, 'SIGKILL');
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
