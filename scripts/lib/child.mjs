@@ -28,10 +28,13 @@ export function forward(program, args, options) {
       child.kill(signal);
     };
     for (const signal of SIGNALS) process.on(signal, pass);
-    // A shell between npm and us may swallow a signal and end: then nobody waits for us any more.
+    // The shell between npm and us may end of a signal without passing it on: then nobody waits for us any more.
     const parent = process.ppid;
+    const underNpm = process.env.npm_lifecycle_event !== undefined;
     const orphaned = setInterval(() => {
-      if (process.ppid !== parent) child.kill('SIGTERM');
+      if (!underNpm || process.ppid === parent) return;
+      clearInterval(orphaned);
+      pass('SIGTERM');
     }, PARENT_CHECK_MS);
     orphaned.unref();
     const done = () => {

@@ -3,6 +3,9 @@
  * to it closes, and the program is asked to end as by SIGTERM.
  */
 if (process.channel !== undefined && process.channel !== null) {
-  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+  process.once('disconnect', () => {
+    // A program that listens for this itself ends by itself; a signal on top would be its second, which forces it.
+    if (process.listenerCount('disconnect') === 0) process.kill(process.pid, 'SIGTERM');
+  });
   process.channel.unref();
 }
