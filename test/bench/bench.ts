@@ -2,14 +2,16 @@
 import { join } from 'node:path';
 import { describeError } from '@drover/core';
 import { type BenchContext, type BenchResult, benchData } from './data/run.ts';
+import { benchLatency } from './latency/run.ts';
 import { type BenchName, HELP, parseFlags } from './lib/args.ts';
 import { describeMachine } from './lib/machine.ts';
 import { renderTable, writeReport } from './lib/report.ts';
+import { benchProxy } from './proxy/run.ts';
 
 const BENCH: Readonly<Record<BenchName, (context: BenchContext) => Promise<BenchResult>>> = {
   data: benchData,
-  latency: benchData,
-  proxy: benchData,
+  latency: benchLatency,
+  proxy: benchProxy,
 };
 
 /** @returns the exit code: 0; 1 when something failed or a replica was not equal; 130 after Ctrl-C. */

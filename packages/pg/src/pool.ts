@@ -33,6 +33,8 @@ export class PgPool implements Queryable, Closeable {
     });
     // An idle connection was lost: the pool has removed it already.
     this.#pool.on('error', () => {});
+    // The server's last words may come after the client was thrown away; nobody listening would end the process.
+    this.#pool.on('connect', (client) => client.on('error', () => {}));
   }
 
   query<R extends pg.QueryResultRow = Record<string, unknown>>(

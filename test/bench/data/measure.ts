@@ -6,7 +6,7 @@ import { TENANTS } from './tables.ts';
 
 const LOOK_MS = 20;
 const SAMPLE_MS = 200;
-/** Without any progress of the marker for this long something is broken. */
+/** Whoever needs longer than this will never be there. */
 const TIMEOUT_MS = 600_000;
 
 export interface CatchUp {
@@ -16,22 +16,19 @@ export interface CatchUp {
   readonly cpuBy: Readonly<Record<string, number>>;
 }
 
-/** Starts the peer, waits until the round's markers of all tenants are visible at its replica, stops it. */
-export async function catchUp(peer: Peer, round: number, signal: AbortSignal): Promise<CatchUp> {
+/** Starts the peer, waits until the markers of all tenants are visible at its replica, stops it. */
+export async function catchUp(peer: Peer, mark: number, signal: AbortSignal): Promise<CatchUp> {
   await peer.start(signal);
   try {
     const startedAt = performance.now();
     const meter = new CpuMeter(await peer.processes());
     let sampledAt = startedAt;
-    while (!(await isThere(peer, round))) {
-      if (!(await sleep(LOOK_MS, signal))) throw signal.reason;
+    await untilMarked(peer, mark, signal, async () => {
       const now = performance.now();
-      if (now - startedAt > TIMEOUT_MS)
-        throw new Error(`${peer.name} did not catch up within ${TIMEOUT_MS / 1000} s`);
-      if (now - sampledAt < SAMPLE_MS) continue;
+      if (now - sampledAt < SAMPLE_MS) return;
       sampledAt = now;
       meter.sample(await peer.processes());
-    }
+    });
     const seconds = (performance.now() - startedAt) / 1000;
     meter.sample(await peer.processes());
     return { seconds, cpuSeconds: meter.total, cpuBy: meter.seconds };
@@ -40,11 +37,27 @@ export async function catchUp(peer: Peer, round: number, signal: AbortSignal): P
   }
 }
 
-async function isThere(peer: Peer, round: number): Promise<boolean> {
+/** Until the replica has the marker of every tenant, and so everything before it. */
+export async function untilMarked(
+  peer: Peer,
+  mark: number,
+  signal: AbortSignal,
+  meanwhile: () => Promise<void> = async () => undefined,
+): Promise<void> {
+  const startedAt = performance.now();
+  while (!(await isMarked(peer, mark))) {
+    if (!(await sleep(LOOK_MS, signal))) throw signal.reason;
+    if (performance.now() - startedAt > TIMEOUT_MS)
+      throw new Error(`${peer.name} did not catch up within ${TIMEOUT_MS / 1000} s`);
+    await meanwhile();
+  }
+}
+
+async function isMarked(peer: Peer, mark: number): Promise<boolean> {
   const { rows } = await peer.replica.query<{ count: number }>({
     name: 'markers',
     text: 'SELECT count(*)::int AS count FROM marker WHERE round = $1',
-    values: [round],
+    values: [mark],
   });
   return rows[0]?.count === TENANTS;
 }

@@ -8,7 +8,7 @@ import { followTenant, openTenant, slotName } from '@drover/pg';
 import { testFolder } from '@drover/testkit';
 import type pg from 'pg';
 import { writeConfig } from '../lib/config-file.ts';
-import { type BenchServer, SUPER_PASSWORD, serverNamed, startBus, startServers } from '../lib/servers.ts';
+import { SUPER_PASSWORD, serverNamed, startBus, startServers } from '../lib/servers.ts';
 import { runVerb } from '../lib/service.ts';
 import { droverPeer, nativePeer, type Peer } from './peer.ts';
 import { TENANTS, tenantName } from './tables.ts';
@@ -16,8 +16,12 @@ import { TENANTS, tenantName } from './tables.ts';
 const DATABASE = 'app';
 
 export interface ReplicationWorld {
+  readonly folder: string;
+  readonly database: string;
   readonly source: pg.Client;
-  readonly sourceServer: BenchServer;
+  readonly sourcePort: number;
+  /** One more superuser's connection. */
+  connect(cluster: 'east' | 'west' | 'north'): Promise<pg.Client>;
   readonly drover: Peer;
   readonly native: Peer;
   close(): Promise<void>;
@@ -69,7 +73,16 @@ export async function startReplicationWorld(input: WorldInput): Promise<Replicat
     });
     const drover = droverPeer({ source, slot: slotName(DATABASE), replica: west, place, nats });
     closer.add({ close: () => drover.stop().catch(() => undefined) });
-    return { source, sourceServer, drover, native, close: () => closer.close() };
+    return {
+      folder,
+      database: DATABASE,
+      source,
+      sourcePort: sourceServer.port,
+      connect: (cluster) => serverNamed(servers, cluster).connect(),
+      drover,
+      native,
+      close: () => closer.close(),
+    };
   } catch (error) {
     await closer.close();
     throw error;

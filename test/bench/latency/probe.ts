@@ -40,7 +40,8 @@ export async function probe({ source, replica, seconds, signal }: ProbeOptions):
     }
     const patienceAt = performance.now() + LOST_MS;
     while (seen.size < committed.size) {
-      if (performance.now() > patienceAt) throw new Error(`${committed.size - seen.size} probes did not arrive`);
+      if (performance.now() > patienceAt)
+        throw new Error(`${committed.size - seen.size} probes did not arrive`);
       if (!(await sleep(5, signal))) throw signal.reason;
     }
     return [...committed].map(([id, at]) => (seen.get(id) ?? Number.NaN) - at);

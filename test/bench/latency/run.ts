@@ -25,6 +25,7 @@ interface Latency {
   readonly p50: number;
   readonly p99: number;
   readonly cpuSeconds: number;
+  readonly cpuBy: Readonly<Record<string, number>>;
   readonly rows: number;
   readonly tps: number;
 }
@@ -61,7 +62,7 @@ export async function benchLatency(context: BenchContext): Promise<BenchResult> 
           found[replica.peer.name].push(one);
           say(
             `${rate}/s ${round + 1}/${options.rounds} ${replica.peer.name.padEnd(6)} p50 ${one.p50.toFixed(1)} ms, p99 ${one.p99.toFixed(1)} ms, ` +
-              `${((one.cpuSeconds * 1e6) / one.rows).toFixed(0)} CPU s/M rows at ${one.tps.toFixed(0)} transactions/s`,
+              `${((one.cpuSeconds * 1e6) / one.rows).toFixed(0)} CPU s/M rows (${partsOf(one)}) at ${one.tps.toFixed(0)} transactions/s`,
           );
         }
       }
@@ -83,7 +84,11 @@ export async function benchLatency(context: BenchContext): Promise<BenchResult> 
     }
     await settle(world, replicas, signal);
     const { seconds, rounds } = options;
-    return { cases, settings: { seconds, rounds, rowsPerTransaction: ROWS_EACH, achievedTps: achieved }, notes: [] };
+    return {
+      cases,
+      settings: { seconds, rounds, rowsPerTransaction: ROWS_EACH, achievedTps: achieved },
+      notes: [],
+    };
   } finally {
     stop();
     await world.close();
@@ -96,7 +101,11 @@ interface Measurement {
   readonly context: BenchContext;
 }
 
-async function measure(world: ReplicationWorld, replica: Replica, { rate, script, context }: Measurement): Promise<Latency> {
+async function measure(
+  world: ReplicationWorld,
+  replica: Replica,
+  { rate, script, context }: Measurement,
+): Promise<Latency> {
   const { peer, listener } = replica;
   const { signal, options } = context;
   const { seconds } = options;
@@ -104,19 +113,50 @@ async function measure(world: ReplicationWorld, replica: Replica, { rate, script
   try {
     await caughtUp(world, peer, signal); // what was written while the other one worked
     const load = runPgbench({
-      args: ['-n', '-f', script, '-R', String(rate), '-T', String(WARM_UP_S + seconds), '-c', String(CLIENTS), '-j', '1', '-M', 'prepared'],
-      connection: { port: world.sourcePort, user: 'postgres', password: SUPER_PASSWORD, database: world.database },
+      args: [
+        '-n',
+        '-f',
+        script,
+        '-R',
+        String(rate),
+        '-T',
+        String(WARM_UP_S + seconds),
+        '-c',
+        String(CLIENTS),
+        '-j',
+        '1',
+        '-M',
+        'prepared',
+      ],
+      connection: {
+        port: world.sourcePort,
+        user: 'postgres',
+        password: SUPER_PASSWORD,
+        database: world.database,
+      },
       signal,
     });
     load.catch(() => undefined); // awaited below
     if (!(await sleep(WARM_UP_S * 1000, signal))) throw signal.reason;
     const meter = new CpuMeter(await peer.processes());
     const from = await rowsWritten(world.source);
-    const latencies = await probe({ source: world.source, replica: listener, seconds: seconds - 0.5, signal });
+    const latencies = await probe({
+      source: world.source,
+      replica: listener,
+      seconds: seconds - 0.5,
+      signal,
+    });
     meter.sample(await peer.processes());
     const rows = (await rowsWritten(world.source)) - from;
     const { tps } = await load;
-    return { p50: percentile(latencies, 50), p99: percentile(latencies, 99), cpuSeconds: meter.total, rows, tps };
+    return {
+      p50: percentile(latencies, 50),
+      p99: percentile(latencies, 99),
+      cpuSeconds: meter.total,
+      cpuBy: meter.seconds,
+      rows,
+      tps,
+    };
   } finally {
     await peer.stop();
   }
@@ -134,11 +174,23 @@ async function caughtUp(world: ReplicationWorld, peer: Peer, signal: AbortSignal
   await untilMarked(peer, marks, signal);
 }
 
-async function settle(world: ReplicationWorld, replicas: readonly Replica[], signal: AbortSignal): Promise<void> {
+async function settle(
+  world: ReplicationWorld,
+  replicas: readonly Replica[],
+  signal: AbortSignal,
+): Promise<void> {
   for (const { peer } of replicas) {
     await peer.start(signal);
     await caughtUp(world, peer, signal);
     await peer.stop();
   }
   await mustBeEqual(world.source, [world.drover, world.native], LIVE_TABLES);
+}
+
+/** Percent of one core, by process. */
+function partsOf({ cpuBy, rows, tps }: Latency): string {
+  const seconds = rows / ROWS_EACH / tps;
+  return Object.entries(cpuBy)
+    .map(([part, cpu]) => `${part} ${((cpu * 100) / seconds).toFixed(0)} %`)
+    .join(', ');
 }

@@ -43,8 +43,13 @@ export function parseLog(text: string): number[] {
   return latencies;
 }
 
-/** Until it ends by itself. @throws with what it said when it fails or a client of it was thrown out */
-export async function runPgbench({ args, connection, signal }: PgbenchRun): Promise<PgbenchResult> {
+/** @throws with what pgbench said when it fails or a client of it was thrown out */
+export async function runPgbench(run: PgbenchRun): Promise<PgbenchResult> {
+  return parsePgbench(await pgbench(run));
+}
+
+/** Until it ends by itself. @returns what it said */
+export async function pgbench({ args, connection, signal }: PgbenchRun): Promise<string> {
   const tool = await findTool('pgbench');
   const { port, user, password, database } = connection;
   const child = spawn(tool.path, ['-h', '127.0.0.1', '-p', String(port), '-U', user, ...args, database], {
@@ -69,7 +74,7 @@ export async function runPgbench({ args, connection, signal }: PgbenchRun): Prom
     const code = await ended;
     signal.throwIfAborted();
     if (code !== 0) throw new Error(`pgbench ended with ${code}: ${output.trim().slice(-800)}`);
-    return parsePgbench(output);
+    return output;
   } finally {
     signal.removeEventListener('abort', stop);
   }
