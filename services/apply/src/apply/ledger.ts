@@ -27,9 +27,9 @@ const REOPEN = `
 UPDATE drover.ledger SET reason = $5, detail = $6::jsonb, status = 'open', resolved_at = NULL, resolved_by = NULL
 WHERE tenant = $1 AND source = $2 AND commit_lsn = $3::pg_lsn AND part = $4::int AND kind = 'poison'`;
 
-/** A transaction that was poison once and has been applied or passed over since. */
+/** A transaction that was poison once and has been applied or passed over since; with it, what stood before it was applied. */
 const SETTLE = `
-UPDATE drover.ledger SET status = $4, resolved_at = pg_catalog.now(), resolved_by = coalesce(resolved_by, 'apply')
+UPDATE drover.ledger SET status = CASE WHEN commit_lsn = $3::pg_lsn THEN $4 ELSE 'resolved' END, resolved_at = pg_catalog.now(), resolved_by = coalesce(resolved_by, 'apply')
 WHERE tenant = $1 AND source = $2 AND kind = 'poison' AND commit_lsn <= $3::pg_lsn AND status IN ('open', 'retried')`;
 
 export function writeNote(flight: Flight, note: LedgerNote): void {
