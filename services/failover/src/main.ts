@@ -99,7 +99,8 @@ export async function run(options: RunOptions): Promise<void> {
     );
     const leases = watchLeases(bus, { signal });
     const view = catalog.watchPlacements(signal);
-    await view.synced;
+    // I4: a leader that does not know the live proxies yet must not take them for quiet.
+    await Promise.all([view.synced, leases.synced]);
     notReady = null;
     options.onReady?.({ metricsUrl: telemetry.url });
 
