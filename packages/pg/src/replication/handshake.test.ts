@@ -1,6 +1,8 @@
+import { once } from 'node:events';
+import { Socket } from 'node:net';
 import { parseLsn } from '@drover/core';
 import { expect, test } from 'vitest';
-import { startCommand } from './handshake.ts';
+import { enterCopyBoth, startCommand } from './handshake.ts';
 
 test('every name is quoted, and once more inside the list of publications', () => {
   expect(
@@ -13,4 +15,11 @@ test('every name is quoted, and once more inside the list of publications', () =
   ).toBe(
     `START_REPLICATION SLOT "drover_app" LOGICAL 16/B374D848 (proto_version '4', publication_names '"a""b"', messages 'true', origin 'none', binary 'true')`,
   );
+});
+
+test('a connection lost before the command is noticed at once, not after the time of an answer', async () => {
+  const socket = new Socket();
+  socket.destroy();
+  await once(socket, 'close');
+  await expect(enterCopyBoth(socket, 'START_REPLICATION')).rejects.toMatchObject({ code: 'pg.unreachable' });
 });

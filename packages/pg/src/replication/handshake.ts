@@ -56,7 +56,9 @@ export function enterCopyBoth(socket: Socket, command: string): Promise<void> {
     }
   };
   socket.on('data', onData).on('error', lost).on('close', onClose);
-  socket.write(queryMessage(command));
+  if (socket.destroyed)
+    lost(); // before we listened: nothing will tell
+  else socket.write(queryMessage(command));
   return promise.finally(() => {
     clearTimeout(timer);
     socket.removeListener('data', onData).removeListener('error', lost).removeListener('close', onClose);

@@ -72,16 +72,19 @@ export class WalStream implements ReplicationStream, FrameSink {
     this.#done.promise.catch(() => {}); // reported by read(), also when that is called later
     const onAbort = () => void this.close();
     parts.signal?.addEventListener('abort', onAbort, { once: true });
-    parts.socket.on('error', (cause) => this.#lost(cause));
-    parts.socket.on('close', () => {
+    const onClose = () => {
       parts.signal?.removeEventListener('abort', onAbort);
       this.#lost();
       this.#closed.resolve();
-    });
+    };
+    parts.socket.on('error', (cause) => this.#lost(cause));
+    parts.socket.on('close', onClose);
     this.#status
       .run(this.#lookIntervalMs, () => this.#look(), this.#stop.signal)
       .catch((error: unknown) => this.#fail(error));
-    if (parts.signal?.aborted) onAbort();
+    if (parts.socket.closed)
+      onClose(); // before we listened
+    else if (parts.signal?.aborted) onAbort();
   }
 
   get received(): Lsn {
