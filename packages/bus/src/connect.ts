@@ -34,6 +34,8 @@ export interface Bus extends Closeable {
    * breaks before the answer came: then the outcome is not known
    */
   ask<T>(send: () => Promise<T>): Promise<T>;
+  /** As {@link ask}, for what may be asked twice: asked again when the connection broke, as long as the time of one request is not over. */
+  read<T>(send: () => Promise<T>): Promise<T>;
 }
 
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -160,8 +162,23 @@ class NatsBus implements Bus {
         new DroverError('bus.unreachable', 'the connection to NATS broke before the answer came'),
       );
     });
-    (async () => send())().then(answer.resolve, answer.reject); // what send throws, too
+    // It may have broken again since.
+    if (this.status() === 'connected')
+      (async () => send())().then(answer.resolve, answer.reject); // what send throws, too
+    else answer.reject(new DroverError('bus.unreachable', 'there is no connection to NATS'));
     return answer.promise.finally(off);
+  }
+
+  async read<T>(send: () => Promise<T>): Promise<T> {
+    const deadline = performance.now() + REQUEST_TIMEOUT_MS;
+    for (;;) {
+      try {
+        return await this.ask(send);
+      } catch (error) {
+        const broke = error instanceof DroverError && error.code === 'bus.unreachable';
+        if (!broke || this.nc.isClosed() || performance.now() >= deadline) throw error;
+      }
+    }
   }
 
   async close(): Promise<void> {
@@ -179,6 +196,6 @@ class NatsBus implements Bus {
 
   #tell(connected: boolean): void {
     this.#connected = connected;
-    for (const listener of [...this.#listeners]) listener(connected ? 'connected' : 'disconnected');
+    for (const listener of Array.from(this.#listeners)) listener(connected ? 'connected' : 'disconnected');
   }
 }

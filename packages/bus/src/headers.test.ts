@@ -21,7 +21,10 @@ describe('the group header', () => {
     expect(parseGroup(text)).toEqual({ firstSeq, safeLsn });
   });
 
-  it.each(['', '7', 'x;0/0', '-1;0/0'])('is not %j', (text) => expect(parseGroup(text)).toBeUndefined());
+  it.each(['', '7', 'x;0/0', '-1;0/0', '7;', '7;x', '7;0/0;1', '99999999999999999;0/0'])(
+    'is not %j',
+    (text) => expect(parseGroup(text)).toBeUndefined(),
+  );
 });
 
 describe('the mark header', () => {
@@ -33,7 +36,9 @@ describe('the mark header', () => {
     expect(parseLast(text)).toEqual({ lastLsn, part, complete });
   });
 
-  it.each(['', '0/7;0', '0/7;0;2'])('is not %j', (text) => expect(parseLast(text)).toBeUndefined());
+  it.each(['', '0/7;0', '0/7;0;2', 'x;0;1', '0/7;x;1', '0/7;-1;1', '0/7;0;1;1'])('is not %j', (text) =>
+    expect(parseLast(text)).toBeUndefined(),
+  );
 });
 
 describe('the chunk header', () => {

@@ -13,9 +13,9 @@ export function formatGroup(firstSeq: number, safeLsn: Lsn): string {
 }
 
 export function parseGroup(text: string): { firstSeq: number; safeLsn: Lsn } | undefined {
-  const [seq, at] = text.split(';');
-  if (seq === undefined || at === undefined || !/^\d+$/.test(seq)) return undefined;
-  return { firstSeq: Number(seq), safeLsn: parseLsn(at) };
+  const m = /^(\d{1,16});([^;]+)$/.exec(text);
+  const safeLsn = m?.[2] === undefined ? undefined : lsnOf(m[2]);
+  return m === null || safeLsn === undefined ? undefined : { firstSeq: Number(m[1]), safeLsn };
 }
 
 /** `<last commit LSN>;<part>;<1 when the transaction is complete>` of the block. */
@@ -24,9 +24,19 @@ export function formatLast(lastLsn: Lsn, part: number, complete: boolean): strin
 }
 
 export function parseLast(text: string): { lastLsn: Lsn; part: number; complete: boolean } | undefined {
-  const [at, part, complete] = text.split(';');
-  if (at === undefined || part === undefined || (complete !== '0' && complete !== '1')) return undefined;
-  return { lastLsn: parseLsn(at), part: Number(part), complete: complete === '1' };
+  const m = /^([^;]+);(\d{1,16});([01])$/.exec(text);
+  const lastLsn = m?.[1] === undefined ? undefined : lsnOf(m[1]);
+  if (m === null || lastLsn === undefined) return undefined;
+  return { lastLsn, part: Number(m[2]), complete: m[3] === '1' };
+}
+
+/** What others put into a stream is no reason to fail. */
+function lsnOf(text: string): Lsn | undefined {
+  try {
+    return parseLsn(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** `<index>/<count>`, index from 0. */

@@ -1,12 +1,13 @@
 /**
  * A KV bucket of JSON values: read from the stream's leader (so a reader sees its own writes), written by compare-and-set, watched for ever.
  */
-import { assert, DroverError, sleep } from '@drover/core';
+import { DroverError, sleep } from '@drover/core';
 import type { JsMsg, PubAck } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import { headers } from '@nats-io/transport-node';
 import { busError, isConflict } from './bus-error.ts';
 import type { Bus } from './connect.ts';
+import { bucketStream, isDeletion, keyOfSubject, parseEntry, subjectOfKey } from './kv-entry.ts';
 import { readOrdered } from './ordered.ts';
 
 export interface KvOptions {
@@ -75,7 +76,9 @@ export class Kv<T> {
   /** @throws DroverError `bus.unreachable` */
   async get(key: string): Promise<KvEntry<T> | null> {
     const found = await this.#stored(key);
-    return found?.value == null ? null : { value: this.#parse(key, found.value), revision: found.revision };
+    return found?.value == null
+      ? null
+      : { value: parseEntry<T>(this.#bucket, key, found.value), revision: found.revision };
   }
 
   /** @throws DroverError `placement.conflict` when the key exists; `bus.unreachable`: it may have been written or not */
@@ -117,8 +120,8 @@ export class Kv<T> {
       if (item.kind === 'begun') pending = item.pending;
       else {
         pending = item.message.info.pending;
-        if (isDeletion(item.message)) out.delete(this.#keyOf(item.message));
-        else out.add(this.#keyOf(item.message));
+        if (isDeletion(item.message)) out.delete(keyOfSubject(this.#bucket, item.message.subject));
+        else out.add(keyOfSubject(this.#bucket, item.message.subject));
       }
       if (pending === 0) return [...out].sort();
     }
@@ -180,7 +183,7 @@ export class Kv<T> {
     onAlive?: () => void;
   }): ReturnType<typeof readOrdered> {
     return readOrdered(this.#bus, {
-      stream: `KV_${this.#bucket}`,
+      stream: bucketStream(this.#bucket),
       start: 'last-per-subject',
       filter: `$KV.${this.#bucket}.>`,
       complete: 'newest',
@@ -190,36 +193,23 @@ export class Kv<T> {
   }
 
   #changeOf(message: JsMsg): KvChange<T> | null {
-    const key = this.#keyOf(message);
+    const key = keyOfSubject(this.#bucket, message.subject);
     const revision = message.seq;
     if (isDeletion(message)) return { key, value: null, revision };
     try {
-      return { key, value: this.#parse(key, message.string()), revision };
+      return { key, value: parseEntry<T>(this.#bucket, key, message.string()), revision };
     } catch (error) {
       process.emitWarning(error instanceof Error ? error : String(error));
       return null;
     }
   }
 
-  #keyOf(message: { readonly subject: string }): string {
-    return message.subject.slice(`$KV.${this.#bucket}.`.length);
-  }
-
-  #parse(key: string, text: string): T {
-    try {
-      return JSON.parse(text) as T; // written by this class, under the same type
-    } catch (error) {
-      throw new DroverError('internal.assertion', `${key} of bucket ${this.#bucket} is not JSON`, {
-        cause: error,
-        hint: 'somebody wrote it by hand; correct it with the nats command',
-      });
-    }
-  }
-
   async #stored(key: string): Promise<Stored | null> {
     try {
-      const found = await this.#bus.ask(() =>
-        this.#bus.jsm.streams.getMessage(`KV_${this.#bucket}`, { last_by_subj: this.#subject(key) }),
+      const found = await this.#bus.read(() =>
+        this.#bus.jsm.streams.getMessage(bucketStream(this.#bucket), {
+          last_by_subj: subjectOfKey(this.#bucket, key),
+        }),
       );
       if (found === null) return null;
       return { revision: found.seq, value: isDeletion({ headers: found.header }) ? null : found.string() };
@@ -241,7 +231,7 @@ export class Kv<T> {
     try {
       const expect = revision === undefined ? {} : { expect: { lastSubjectSequence: revision } };
       return await this.#bus.ask(() =>
-        this.#bus.js.publish(this.#subject(key), data, { headers: h, ...expect }),
+        this.#bus.js.publish(subjectOfKey(this.#bucket, key), data, { headers: h, ...expect }),
       );
     } catch (error) {
       if (isConflict(error)) {
@@ -250,20 +240,8 @@ export class Kv<T> {
       throw busError(error, `${key} of bucket ${this.#bucket} cannot be written`);
     }
   }
-
-  #subject(key: string): string {
-    assert(/^[-/=\w]+(\.[-/=\w]+)*$/.test(key), 'a key is made of tokens', { key });
-    return `$KV.${this.#bucket}.${key}`;
-  }
 }
 
 function isKeyConflict(error: unknown): boolean {
   return error instanceof DroverError && error.code === 'placement.conflict';
-}
-
-/** By a client, or by the server when an entry's time was over. */
-function isDeletion(message: { readonly headers?: JsMsg['headers'] }): boolean {
-  const operation = message.headers?.get('KV-Operation') ?? '';
-  const reason = message.headers?.get('Nats-Marker-Reason') ?? '';
-  return operation === 'DEL' || operation === 'PURGE' || reason !== '';
 }

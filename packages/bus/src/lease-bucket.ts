@@ -1,8 +1,9 @@
 /** The bucket `drover_leases` and the view of it that others decide by. */
-import { cancelled, DroverError, sleep, until } from '@drover/core';
+import { cancelled, DroverError, isCancelled, sleep, until } from '@drover/core';
 import { busError } from './bus-error.ts';
 import type { Bus } from './connect.ts';
 import { Kv } from './kv.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 export interface LeaseEntry {
   readonly holder: string;
@@ -77,7 +78,7 @@ class WatchedLeases implements LeaseView {
     const { signal } = this.#options;
     try {
       await this.#synced.promise;
-      const { state } = await this.#bus.ask(() => this.#bus.jsm.streams.info(LEASE_STREAM));
+      const { state } = await this.#bus.read(() => this.#bus.jsm.streams.info(LEASE_STREAM));
       await until(() => (this.#revision >= state.last_seq ? true : undefined), {
         everyMs: LOOK_MS,
         timeoutMs: CATCH_UP_MS,
@@ -137,8 +138,9 @@ export async function openLeases(
   const settings = { replicas: options.replicas ?? 1, ttlMs: BUCKET_TTL_MS };
   while (!options.signal.aborted) {
     try {
-      return await Kv.open<LeaseEntry>(bus, LEASE_BUCKET, settings);
+      return await unlessAborted(options.signal, Kv.open<LeaseEntry>(bus, LEASE_BUCKET, settings));
     } catch (error) {
+      if (isCancelled(error)) break;
       if (!(error instanceof DroverError) || error.disposition !== 'retry') throw error;
       await sleep(RETRY_MS, options.signal);
     }

@@ -138,9 +138,11 @@ describe('a lease', () => {
     await sleep(1500);
     expect(lost).toBe(1);
     expect(lease?.held).toBe(false);
+    const told = performance.now();
     gaveUp.abort();
     expect(await waiting).toBeUndefined();
     await lease?.release();
+    expect(performance.now() - told).toBeLessThan(200);
     expect(lost).toBe(1);
     await there.close();
     await own.stop();

@@ -3,10 +3,11 @@
  * asks for renewal and gives up early; a taker waits the whole time from when it *saw* the last renewal: so the old holder has always let
  * go before the new one begins, whatever the clocks say (I4).
  */
-import { DroverError, deferred, sleep } from '@drover/core';
+import { DroverError, deferred, isCancelled, sleep } from '@drover/core';
 import type { Bus } from './connect.ts';
 import type { Kv } from './kv.ts';
 import { type LeaseEntry, openLeases } from './lease-bucket.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 export interface LeaseOptions {
   readonly key: string;
@@ -21,6 +22,7 @@ export interface LeaseOptions {
 }
 
 export interface Lease {
+  /** Once false, it stays false. */
   readonly held: boolean;
   /** `performance.now()` after which the lease must be treated as lost, whatever the timers did. */
   readonly deadline: number;
@@ -48,10 +50,9 @@ export async function holdLease(bus: Bus, options: LeaseOptions): Promise<Lease 
   let seen: { revision: number; at: number } | undefined;
   while (!signal.aborted) {
     const asked = performance.now();
-    const held = (revision: number) => new HeldLease(kv, options, { holder, revision, asked });
+    const held = (revision: number) => new HeldLease({ bus, kv, options, holder, revision, asked });
     try {
-      const found = await kv.get(key);
-      if (signal.aborted) break;
+      const found = await unlessAborted(signal, kv.get(key));
       if (found === null) return held(await kv.create(key, entry));
       const ours = found.value.holder === holder; // the answer to an earlier attempt was lost
       if (ours) return held(await kv.update(key, entry, found.revision));
@@ -60,6 +61,7 @@ export async function holdLease(bus: Bus, options: LeaseOptions): Promise<Lease 
         return held(await kv.update(key, entry, found.revision));
       }
     } catch (error) {
+      if (isCancelled(error)) break;
       // A conflict: somebody was faster. No answer: the next look tells.
       if (!(error instanceof DroverError) || error.disposition !== 'retry') throw error;
     }
@@ -68,7 +70,18 @@ export async function holdLease(bus: Bus, options: LeaseOptions): Promise<Lease 
   return undefined;
 }
 
+interface Taken {
+  readonly bus: Bus;
+  readonly kv: Kv<LeaseEntry>;
+  readonly options: LeaseOptions;
+  readonly holder: string;
+  readonly revision: number;
+  /** `performance.now()` before it was asked for. */
+  readonly asked: number;
+}
+
 class HeldLease implements Lease {
+  readonly #bus: Bus;
   readonly #kv: Kv<LeaseEntry>;
   readonly #options: LeaseOptions;
   readonly #holder: string;
@@ -79,17 +92,15 @@ class HeldLease implements Lease {
   #deadline: number;
   #lost = false;
 
-  constructor(
-    kv: Kv<LeaseEntry>,
-    options: LeaseOptions,
-    from: { holder: string; revision: number; asked: number },
-  ) {
-    this.#kv = kv;
+  constructor(taken: Taken) {
+    const { options } = taken;
+    this.#bus = taken.bus;
+    this.#kv = taken.kv;
     this.#options = options;
-    this.#holder = from.holder;
+    this.#holder = taken.holder;
     this.#value = options.value;
-    this.#revision = from.revision;
-    this.#deadline = from.asked + options.ttlMs * HOLDER_PART;
+    this.#revision = taken.revision;
+    this.#deadline = taken.asked + options.ttlMs * HOLDER_PART;
     this.#renewing = this.#renew();
   }
 
@@ -106,12 +117,23 @@ class HeldLease implements Lease {
   }
 
   async release(): Promise<void> {
+    const { held } = this;
     this.#lost = true;
     this.#stop.abort();
     await this.#renewing;
-    await within(this.#options.ttlMs, this.#kv.delete(this.#options.key, this.#revision)).catch(
-      () => undefined,
-    );
+    if (!held) return; // it is another's, or will be by itself
+    await within(this.#options.ttlMs, this.#free()).catch(() => undefined);
+  }
+
+  async #free(): Promise<void> {
+    const { key } = this.#options;
+    try {
+      await this.#kv.delete(key, this.#revision);
+    } catch (error) {
+      if (!(error instanceof DroverError) || error.code !== 'placement.conflict') throw error;
+      const found = await this.#kv.get(key); // a renewal whose answer was lost
+      if (found?.value.holder === this.#holder) await this.#kv.delete(key, found.revision);
+    }
   }
 
   async #renew(): Promise<void> {
@@ -126,12 +148,15 @@ class HeldLease implements Lease {
       }
       if (!(await sleep(Math.min(left, ttlMs * RENEW_PART), stop))) return;
       const patience = Math.min(ttlMs * RENEW_TIMEOUT_PART, this.#deadline - performance.now());
-      if (patience > 0) await within(patience, this.#renewOnce()).catch(() => undefined); // the deadline decides
+      if (patience > 0) await within(patience, this.#renewOnce(patience)).catch(() => undefined); // the deadline decides
     }
   }
 
-  async #renewOnce(): Promise<void> {
+  async #renewOnce(patience: number): Promise<void> {
     const { key, ttlMs } = this.#options;
+    // Not left to the bus: what waits there would renew, on reconnecting, a lease that was given up meanwhile.
+    await this.#bus.connected(AbortSignal.timeout(Math.ceil(patience)));
+    if (!this.held) return;
     const asked = performance.now();
     const entry: LeaseEntry = { holder: this.#holder, ttlMs, value: this.#value };
     try {
@@ -146,11 +171,10 @@ class HeldLease implements Lease {
     }
   }
 
-  /** Answers may overtake one another; the newest counts. */
+  /** Answers may overtake one another; the newest counts. One that comes after the deadline is too late, though the lease was ours all the time. */
   #renewed(revision: number, asked: number): void {
     this.#revision = Math.max(this.#revision, revision);
-    if (this.#deadline > 0)
-      this.#deadline = Math.max(this.#deadline, asked + this.#options.ttlMs * HOLDER_PART);
+    if (this.held) this.#deadline = Math.max(this.#deadline, asked + this.#options.ttlMs * HOLDER_PART);
   }
 }
 

@@ -4,7 +4,7 @@
  * is no longer there, and a stream that is not the same any more, is an error, never a silent skip (pitfalls 61, 65).
  */
 import { DroverError, isCancelled, sleep } from '@drover/core';
-import type { Consumer, ConsumerMessages, JsMsg } from '@nats-io/jetstream';
+import type { Consumer, ConsumerMessages, JsMsg, StreamInfo } from '@nats-io/jetstream';
 import { DeliverPolicy } from '@nats-io/jetstream';
 import type { Bus } from './connect.ts';
 import { type StreamState, stateOf, streamInfo } from './stream.ts';
@@ -18,8 +18,8 @@ export interface OrderedOptions {
   /** Identity of the stream the position was taken from. Without it, the stream met first is the one. */
   readonly expectCreated?: string;
   /**
-   * What must be there. `all`: every sequence from the start on; `head`: what the filter lets through, so the stream must not begin behind the
-   * position; `newest`: older messages may have been superseded.
+   * What must be there. `all`: every sequence from the start on; `head`: what the filter lets through, so the stream must not come to begin
+   * behind the position; `newest`: older messages may have been superseded.
    */
   readonly complete: 'all' | 'head' | 'newest';
   readonly headersOnly?: boolean;
@@ -37,6 +37,17 @@ export type OrderedItem =
 
 /** An idle server says so this often; silence for twice as long means that the consumer is gone. */
 const HEARTBEAT_MS = 1000;
+/** What the library tells of a consumer with which it is better not to go on. */
+const TROUBLE: ReadonlySet<string> = new Set([
+  'heartbeats_missed',
+  'consumer_not_found',
+  'consumer_deleted',
+  'stream_not_found',
+  'no_responders',
+  'reset',
+]);
+/** Clocks of servers and readers agree better than this, or than half the age messages live to. */
+const CLOCKS_MS = 600_000;
 const PULL_EXPIRES_MS = 30_000;
 const RETRY_MS = 100;
 const RETRY_MS_MAX = 2000;
@@ -59,23 +70,24 @@ export async function* readOrdered(
     const begunAt = performance.now();
     try {
       await bus.connected(signal);
-      const state = await lookAt(bus, options.stream);
-      checkPosition(options, state, created, next);
-      created = state.created;
-      reading = await Reading.begin(bus, options, next);
+      const info = await lookAt(bus, options.stream);
+      checkPosition(options, stateOf(info), created, next);
+      created = info.created;
+      reading = await Reading.begin(bus, options, { next, info });
       yield { kind: 'begun', pending: reading.pending };
       for await (const message of reading.messages) {
         if (signal?.aborted) return;
         if (next !== undefined && message.seq < next) break;
-        if (options.complete === 'all' && next !== undefined && message.seq > next) {
+        const wanted = next ?? message.seq;
+        if (message.seq > wanted && (options.complete === 'all' || reading.mayHaveLost)) {
           // Either the head has just left the stream, which the next look says, or messages are missing within.
-          checkPosition(options, await lookAt(bus, options.stream), created, next);
-          throw lost(options.stream, next, message.seq);
+          checkPosition(options, stateOf(await lookAt(bus, options.stream)), created, wanted);
+          if (options.complete === 'all') throw lost(options.stream, wanted, message.seq);
         }
         next = message.seq + 1;
         retryMs = RETRY_MS;
         yield { kind: 'message', message };
-        reading.done = message.info.deliverySequence;
+        reading.note(message);
         if (message.info.pending === 0) options.onAlive?.();
       }
     } catch (error) {
@@ -90,9 +102,9 @@ export async function* readOrdered(
   }
 }
 
-async function lookAt(bus: Bus, stream: string): Promise<StreamState> {
+async function lookAt(bus: Bus, stream: string): Promise<StreamInfo> {
   const info = await streamInfo(bus, stream);
-  if (info !== undefined) return stateOf(info);
+  if (info !== undefined) return info;
   throw new DroverError('bus.recreated', `stream ${stream} does not exist any more`, { facts: { stream } });
 }
 
@@ -127,7 +139,11 @@ class Reading {
   readonly messages: ConsumerMessages;
   readonly pending: number;
   /** Of the messages delivered, so many have been read. */
-  done = 0;
+  #done = 0;
+  /** What is still to come was stored no earlier, Unix ms. */
+  #sinceMs: number;
+  /** So old a message may be gone, milliseconds. */
+  readonly #goneAfterMs: number;
   readonly #bus: Bus;
   readonly #consumer: Consumer;
   readonly #options: OrderedOptions;
@@ -136,20 +152,30 @@ class Reading {
   private constructor(
     bus: Bus,
     options: OrderedOptions,
-    from: { consumer: Consumer; messages: ConsumerMessages; pending: number },
+    from: { consumer: Consumer; messages: ConsumerMessages; pending: number; info: StreamInfo },
   ) {
     this.#bus = bus;
     this.#options = options;
     this.#consumer = from.consumer;
     this.messages = from.messages;
     this.pending = from.pending;
+    const { config, state } = from.info;
+    const maxAgeMs = config.max_age / 1e6;
+    const ages = maxAgeMs > 0 && options.complete !== 'newest';
+    this.#goneAfterMs = ages ? maxAgeMs - Math.min(CLOCKS_MS, maxAgeMs / 2) : Number.POSITIVE_INFINITY;
+    this.#sinceMs = from.pending === 0 ? Date.now() : Date.parse(state.first_ts);
     this.#offStatus = bus.onStatus(this.#stop);
     options.signal?.addEventListener('abort', this.#stop, { once: true });
     if (options.signal?.aborted || bus.status() === 'disconnected') this.#stop();
     void this.#watch();
   }
 
-  static async begin(bus: Bus, options: OrderedOptions, next: number | undefined): Promise<Reading> {
+  static async begin(
+    bus: Bus,
+    options: OrderedOptions,
+    from: { next: number | undefined; info: StreamInfo },
+  ): Promise<Reading> {
+    const { next } = from;
     const consumer = await bus.ask(() =>
       bus.js.consumers.get(options.stream, {
         ...(next === undefined
@@ -167,7 +193,19 @@ class Reading {
       expires: PULL_EXPIRES_MS,
       idle_heartbeat: HEARTBEAT_MS,
     });
-    return new Reading(bus, options, { consumer, messages, pending: info.num_pending });
+    return new Reading(bus, options, { consumer, messages, pending: info.num_pending, info: from.info });
+  }
+
+  /** The server passes over in silence what has left the stream before it could be delivered. */
+  get mayHaveLost(): boolean {
+    return Date.now() - this.#sinceMs > this.#goneAfterMs;
+  }
+
+  /** The message has been read. */
+  note(message: JsMsg): void {
+    const { deliverySequence, pending, timestampNanos } = message.info;
+    this.#done = deliverySequence;
+    this.#sinceMs = pending === 0 ? Date.now() : timestampNanos / 1e6;
   }
 
   end(): void {
@@ -182,19 +220,12 @@ class Reading {
 
   async #watch(): Promise<void> {
     for await (const status of this.messages.status()) {
-      switch (status.type) {
-        case 'heartbeat':
-          if (status.lastConsumerSequence === this.done) this.#options.onAlive?.();
-          break;
-        case 'heartbeats_missed':
-        case 'consumer_not_found':
-        case 'consumer_deleted':
-        case 'stream_not_found':
-        case 'no_responders':
-        case 'reset':
-          this.#stop();
-          break;
-        default:
+      if (TROUBLE.has(status.type)) this.#stop();
+      if (status.type !== 'heartbeat' || status.lastConsumerSequence !== this.#done) continue;
+      if (this.mayHaveLost) this.#stop();
+      else {
+        this.#sinceMs = Date.now();
+        this.#options.onAlive?.();
       }
     }
   }

@@ -35,6 +35,9 @@ export interface ResumeMarks {
   readonly perTenant: ReadonlyMap<string, TenantMark>;
 }
 
+/** Without a message for so long, the end of a stream cannot be read. */
+const SILENCE_MS = 20_000;
+
 /** The marks, and whose LSNs they are. */
 export interface FoundEnd {
   readonly marks: ResumeMarks;
@@ -55,28 +58,36 @@ export async function readEnd(
   const last = await lastOfReader(bus, streamName(cluster, partition), state);
   if (last === null) return null;
   const perTenant = new Map<string, TenantMark>();
+  const silent = new AbortController();
+  const timer = setTimeout(() => silent.abort(), SILENCE_MS);
   const messages = readOrdered(bus, {
     stream: streamName(cluster, partition),
     start: { seq: Math.max(last.group.firstSeq, state.firstSeq) },
     expectCreated: state.created,
     complete: 'all',
     headersOnly: true,
+    signal: silent.signal,
   });
-  for await (const item of messages) {
-    if (item.kind !== 'message') continue;
-    const { message } = item;
-    const header = (name: string) => message.headers?.get(name) ?? '';
-    const token = parseSubject(message.subject)?.token;
-    const mark = parseLast(header(H_LAST));
-    const chunk = parseChunk(header(H_CHUNK));
-    const whole = chunk === undefined || chunk.index === chunk.count - 1;
-    const ours = parseMessageId(header(H_ID))?.origin === last.source.origin;
-    if (token !== undefined && mark !== undefined && whole && ours) perTenant.set(token, mark);
-    if (message.seq < last.seq) continue;
-    const { systemId, generation, origin } = last.source;
-    return { origin, marks: { ...last.group, systemId, generation, perTenant } };
+  try {
+    for await (const item of messages) {
+      timer.refresh();
+      if (item.kind !== 'message') continue;
+      const { message } = item;
+      const header = (name: string) => message.headers?.get(name) ?? '';
+      const token = parseSubject(message.subject)?.token;
+      const mark = parseLast(header(H_LAST));
+      const chunk = parseChunk(header(H_CHUNK));
+      const whole = chunk === undefined || chunk.index === chunk.count - 1;
+      const ours = parseMessageId(header(H_ID))?.origin === last.source.origin;
+      if (token !== undefined && mark !== undefined && whole && ours) perTenant.set(token, mark);
+      if (message.seq < last.seq) continue;
+      const { systemId, generation, origin } = last.source;
+      return { origin, marks: { ...last.group, systemId, generation, perTenant } };
+    }
+  } finally {
+    clearTimeout(timer);
   }
-  throw new DroverError('bus.unreachable', 'the bus was closed while the end of a stream was read');
+  throw new DroverError('bus.unreachable', 'the bus went away while the end of a stream was read');
 }
 
 /** As {@link readEnd}, only the marks. */
@@ -98,7 +109,7 @@ interface Last {
 /** The newest message of a reader. The stream may end with the fence of one that died before it published, or with what others put there. */
 async function lastOfReader(bus: Bus, name: string, state: StreamState): Promise<Last | null> {
   for (let seq = state.lastSeq; seq >= state.firstSeq; seq--) {
-    const message = await bus.ask(() => bus.jsm.streams.getMessage(name, { seq }));
+    const message = await bus.read(() => bus.jsm.streams.getMessage(name, { seq }));
     if (message === null || parseSubject(message.subject)?.token === FENCE_TOKEN) continue;
     const group = parseGroup(message.header.get(H_GROUP));
     const source = parseMessageId(message.header.get(H_ID));

@@ -9,7 +9,7 @@ import { cancelSubject, errorOf, errorReply, parseReply, type Reply, subjectOfMe
 
 export interface RpcContext {
   /** Tells the caller how far the work is; also resets its idle timeout. */
-  progress(update: unknown): void;
+  readonly progress: (update: unknown) => void;
   /** Aborts when the caller gave up or the service closes. */
   readonly signal: AbortSignal;
 }

@@ -114,7 +114,7 @@ export async function streamState(
 
 export async function streamInfo(bus: Bus, name: string): Promise<StreamInfo | undefined> {
   try {
-    return await bus.ask(() => bus.jsm.streams.info(name));
+    return await bus.read(() => bus.jsm.streams.info(name));
   } catch (error) {
     if (isStreamMissing(error)) return undefined;
     throw error;
@@ -130,7 +130,7 @@ export async function lastBlockSeq(bus: Bus, cluster: ClusterId, partition: numb
   const state = await streamState(bus, cluster, partition);
   if (state === undefined || state.messages === 0) return state?.lastSeq ?? 0;
   for (let seq = state.lastSeq; seq >= state.firstSeq; seq--) {
-    const message = await bus.ask(() => bus.jsm.streams.getMessage(name, { seq }));
+    const message = await bus.read(() => bus.jsm.streams.getMessage(name, { seq }));
     if (message === null) continue;
     const chunk = parseChunk(message.header.get('Drover-Chunk'));
     const fence = parseSubject(message.subject)?.token === FENCE_TOKEN;

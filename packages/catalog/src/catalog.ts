@@ -3,6 +3,7 @@ import { type Bus, Kv } from '@drover/bus';
 import { type Closeable, DroverError, type TenantId, tenantToken } from '@drover/core';
 import type { Placement } from './placement.ts';
 import { PlacementView } from './placement-view.ts';
+import { register } from './register.ts';
 import type { Tenant } from './tenant.ts';
 
 export interface Catalog extends Closeable {
@@ -52,23 +53,7 @@ export async function openCatalog(bus: Bus, options: { replicas: number }): Prom
     changePlacement,
     getTenant: async (tenant) => (await tenants.get(tenantToken(tenant)))?.value ?? null,
     getPlacement: (tenant) => placements.get(tenantToken(tenant)),
-    createTenant: async (tenant, placement) => {
-      const key = tenantToken(tenant.tenant);
-      try {
-        await tenants.create(key, tenant);
-      } catch (error) {
-        const found = await tenants.get(key);
-        if (found === null) throw error;
-        if ((await placements.get(key)) !== null) {
-          if (tenant.requestId !== undefined && found.value.requestId === tenant.requestId) return;
-          throw new DroverError('tenant.exists', `a tenant named ${tenant.tenant} exists already`, {
-            cause: error,
-          });
-        }
-        await tenants.update(key, tenant, found.revision);
-      }
-      await placements.create(key, placement);
-    },
+    createTenant: (tenant, placement) => register({ tenants, placements }, tenant, placement),
     listTenants: () => readAll(tenants),
     listPlacements: () => readAll(placements),
     watchPlacements: (signal) => new PlacementView(placements, signal),

@@ -76,7 +76,7 @@ export function advanceMove(
   const move = must(placement.move, 'move of a moving placement');
   const order: readonly Move['step'][] = move.kind === 'switchover' ? SWITCH : PROMOTE;
   const from = order.indexOf(move.step);
-  assert(order[from + 1] === step, 'a move goes from step to step', {
+  assert(from >= 0 && order[from + 1] === step, 'a move goes from step to step', {
     from: move.step,
     to: step,
     kind: move.kind,

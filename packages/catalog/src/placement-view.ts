@@ -57,6 +57,7 @@ export class PlacementView {
   ): Promise<Placement | undefined> {
     const now = this.get(tenant);
     if (now !== undefined && predicate(now)) return Promise.resolve(now);
+    if (options.signal?.aborted || this.#signal.aborted) return Promise.reject(cancelled());
     return new Promise((resolve, reject) => {
       const end = (act: () => void) => {
         clearTimeout(timer);
@@ -97,7 +98,7 @@ export class PlacementView {
 
   /** One listener's failure is neither another's nor the view's. */
   #tell(tenant: TenantId, placement: Placement | null): void {
-    for (const listener of [...this.#listeners]) {
+    for (const listener of Array.from(this.#listeners)) {
       try {
         listener(tenant, placement);
       } catch (error) {

@@ -70,5 +70,7 @@ export interface Placement {
     readonly holdMs?: number;
     readonly endedAt: string;
   };
+  /** Id of the request that registered the tenant: repeating that request is no conflict. */
+  readonly registeredBy?: string;
   readonly updatedAt: string;
 }

@@ -16,6 +16,6 @@ export interface Tenant {
   readonly users: Readonly<Record<string, TenantUser>>;
   readonly state: 'active' | 'suspended';
   readonly createdAt: string;
-  /** Of the request that registered it: repeating that request is no conflict. */
+  /** Of the request that registered it. */
   readonly requestId?: string;
 }
