@@ -1,6 +1,6 @@
 /** The two that are compared: what brings the source's changes to a replica of its own. At most one of them works at a time. */
 
-import { until } from '@drover/core';
+import { type Closeable, until } from '@drover/core';
 import type { LocalNats } from '@drover/local';
 import type pg from 'pg';
 import type { Groups } from '../lib/cpu.ts';
@@ -57,10 +57,11 @@ export interface DroverOptions extends Source {
   readonly nats: LocalNats;
 }
 
-export function droverPeer(options: DroverOptions): Peer {
+/** `close` ends the services without a look at the source, which may be busy with the load. */
+export function droverPeer(options: DroverOptions): Peer & Closeable {
   const { source, replica, place, nats } = options;
   let services: Service[] = [];
-  const stop = async (): Promise<void> => {
+  const close = async (): Promise<void> => {
     const stopping = services;
     services = [];
     for (const service of stopping) await service.close();
@@ -68,6 +69,7 @@ export function droverPeer(options: DroverOptions): Peer {
   return {
     name: 'drover',
     replica,
+    close,
     async start(signal) {
       try {
         const apply = await startService(place, 'apply', 'west');
@@ -75,12 +77,12 @@ export function droverPeer(options: DroverOptions): Peer {
         services = [await startService(place, 'cdc', 'east'), apply];
         await untilSlot(options, true, signal);
       } catch (error) {
-        await stop();
+        await close();
         throw error;
       }
     },
     async stop() {
-      await stop();
+      await close();
       await untilSlot(options, false);
     },
     async processes() {

@@ -110,7 +110,7 @@ async function oneRound(
   const { source } = world;
   const { options, signal, say } = context;
   const name = it?.name ?? 'warm-up';
-  const mark = markOf(it?.name, round);
+  const mark = ++marks;
   await source.query('SET synchronous_commit = off');
   if (it !== null) {
     const preload = it.preload(options.rows, options.rounds);
@@ -135,16 +135,8 @@ async function oneRound(
   return found;
 }
 
+/** Each round has a mark of its own. */
 let marks = 0;
-const numbers = new Map<string, number>();
-
-/** A number of its own for each case and round. */
-function markOf(name: CaseName | undefined, round: number): number {
-  const key = `${name ?? ''} ${round}`;
-  const known = numbers.get(key) ?? ++marks;
-  numbers.set(key, known);
-  return known;
-}
 
 /** What autovacuum and the checkpointer would do at a time of their own. */
 async function tidy(clients: readonly pg.Client[], table: CaseName | undefined): Promise<void> {

@@ -72,7 +72,7 @@ export async function startReplicationWorld(input: WorldInput): Promise<Replicat
       tables: input.tables,
     });
     const drover = droverPeer({ source, slot: slotName(DATABASE), replica: west, place, nats });
-    closer.add({ close: () => drover.stop().catch(() => undefined) });
+    closer.add(drover);
     return {
       folder,
       database: DATABASE,

@@ -32,7 +32,7 @@ export const HELP = `npm run bench -- [flags]
   --rounds n        rounds, of which the median counts (default 3)
   --rows n          rows of one case and round, in steps of ${ROWS_STEP} (default 500000)
   --rates a,b       transactions a second of latency (default 500,2000)
-  --seconds n       of one measurement of latency and of the proxy (default 15)
+  --seconds n       of one measurement of latency and of the proxy (default 10)
   --quick           one short round of everything, for a first look
   --profile dir     CPU profiles of Drover's services go there
   --out dir         where the JSON goes (default test/bench/out)
@@ -50,7 +50,7 @@ export function parseFlags(args: readonly string[]): Options {
     rounds: whole('rounds', values.rounds, quick ? 1 : 3),
     rows,
     rates: (values.rates ?? '500,2000').split(',').map((rate) => whole('rates', rate, 0)),
-    seconds: whole('seconds', values.seconds, quick ? 4 : 15),
+    seconds: whole('seconds', values.seconds, quick ? 4 : 10),
     profileTo: values.profile,
     out: values.out,
     help: values.help === true,
