@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { until } from '@drover/core';
+import pg from 'pg';
 
 const ENTRY = join(import.meta.dirname, '../../services/cli/src/main.ts');
 
@@ -30,6 +31,34 @@ export interface Answer {
 export interface UpEvent {
   readonly event: string;
   readonly [key: string]: unknown;
+}
+
+/** Runs the command as an operator does; never throws for an exit code. */
+export function runDrover(...args: string[]): Promise<Answer> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [ENTRY, ...args], { maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) =>
+      resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr }),
+    );
+  });
+}
+
+/** What a verb said on stderr with --json: the last line that is an object with `error`. */
+export function errorOf(answer: Answer): { error: string; message: string; hint?: string } {
+  const lines = answer.stderr.split('\n').filter((line) => line.startsWith('{"error"'));
+  return JSON.parse(lines.at(-1) ?? '{"error":"","message":""}') as ReturnType<typeof errorOf>;
+}
+
+/** Polls until `ask` gives something; what it last said belongs into the failure. */
+export function eventually<T>(
+  what: string,
+  ask: () => Promise<T | undefined>,
+  timeoutMs = 30_000,
+): Promise<T> {
+  return until(ask, {
+    everyMs: 50,
+    timeoutMs,
+    onTimeout: () => new Error(`not within ${timeoutMs} ms: ${what}`),
+  });
 }
 
 export class System {
@@ -80,15 +109,7 @@ export class System {
 
   /** Runs a verb; never throws for an exit code. */
   drover(...args: string[]): Promise<Answer> {
-    return new Promise((resolve) => {
-      execFile(
-        process.execPath,
-        [ENTRY, ...args, '--config', this.ready.config],
-        { maxBuffer: 64 * 1024 * 1024 },
-        (error, stdout, stderr) =>
-          resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr }),
-      );
-    });
+    return runDrover(...args, '--config', this.ready.config);
   }
 
   /** A verb's JSON result: the last line. */
@@ -121,8 +142,55 @@ export class System {
     )?.pid;
   }
 
+  /** Statements as the superuser, on a connection of their own. Several statements: the last one's rows. */
+  async sql<R extends pg.QueryResultRow>(cluster: string, text: string, params?: unknown[]): Promise<R[]> {
+    const client = new pg.Client({ connectionString: this.ready.clusters[cluster] });
+    client.on('error', () => undefined);
+    await client.connect();
+    try {
+      const answer = await client.query<R>(text, params);
+      return (Array.isArray(answer) ? (answer as pg.QueryResult<R>[]).at(-1) : answer)?.rows ?? [];
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** Where a tenant's application connects. */
+  proxyUrl(tenant: string): string {
+    const url = new URL(this.ready.proxy);
+    url.username = `${tenant}.app`;
+    return url.href;
+  }
+
+  /** One statement as a tenant's application, on a connection of its own. */
+  async asTenant(tenant: string, text: string, params?: unknown[]): Promise<pg.QueryResult> {
+    const client = new pg.Client({ connectionString: this.proxyUrl(tenant) });
+    client.on('error', () => undefined);
+    await client.connect();
+    try {
+      return await client.query(text, params);
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** Text of /metrics or /readyz of a service (`cdc-east`, `proxy` ...), also after it was started again. */
+  async ask(
+    service: string,
+    path: 'metrics' | 'readyz' | 'livez',
+  ): Promise<{ status: number; text: string }> {
+    const again = this.events.findLast((e) => e.event === 'ready' && e['name'] === service);
+    const info = again?.['info'] as { metricsUrl?: string } | undefined;
+    const answer = await fetch(`${info?.metricsUrl ?? this.ready.metrics[service]}/${path}`);
+    return { status: answer.status, text: await answer.text() };
+  }
+
   postmaster(cluster: string): number {
     return Number(readFileSync(join(this.dir, cluster, 'data/postmaster.pid'), 'utf8').split('\n')[0]);
+  }
+
+  natsServer(): number {
+    return Number(readFileSync(join(this.dir, 'nats/nats.pid'), 'utf8'));
   }
 
   /** Starts servers that ended again. */

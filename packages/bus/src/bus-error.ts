@@ -46,5 +46,8 @@ export function busError(error: unknown, doing: string): unknown {
   }
   const jetStreamOff = error instanceof Error && error.name === 'JetStreamNotEnabled'; // a class the library keeps to itself
   if (!jetStreamOff && !OF_NATS.some((kind) => error instanceof kind)) return error;
-  return new DroverError('bus.unreachable', `${doing}: ${describeError(error)}`, { cause: error });
+  return new DroverError('bus.unreachable', `${doing}: ${describeError(error)}`, {
+    cause: error,
+    hint: 'is NATS up, with JetStream? `drover status` says what answers',
+  });
 }

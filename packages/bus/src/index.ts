@@ -8,4 +8,6 @@ export * from './names.ts';
 export * from './publisher.ts';
 export { type ResumeMarks, readResumeMarks, type TenantMark } from './resume.ts';
 export * from './rpc.ts';
+export { callPaged, paged } from './rpc-pages.ts';
+export * from './storage.ts';
 export { ensureStream, lastBlockSeq, type StreamOptions, type StreamState, streamState } from './stream.ts';

@@ -43,11 +43,11 @@ export const CATALOGUE = {
   },
   'pg.slot_missing': {
     disposition: 'resync',
-    doc: 'The replication slot is gone (dropped by hand, or after a rebuild). What was written meanwhile may be lost: tenants of this source must be copied anew. Run `drover setup --resync`.',
+    doc: 'The replication slot is gone (dropped by hand, or after a rebuild). What was written meanwhile may be lost: tenants of this source must be copied anew. Run `drover setup --resync --cluster <cluster>`; its tenants are then parked until `drover tenant replicate <tenant> --to <cluster> --anew`.',
   },
   'pg.slot_lost': {
     disposition: 'resync',
-    doc: 'PostgreSQL invalidated the slot (wal_status lost). Tenants of this source must be copied anew.',
+    doc: 'PostgreSQL invalidated the slot (wal_status lost). What to do is as for pg.slot_missing.',
   },
   'pg.slot_active': {
     disposition: 'retry',
@@ -108,7 +108,7 @@ export const CATALOGUE = {
   },
   'block.corrupt': {
     disposition: 'park',
-    doc: 'A block failed its checksum or is malformed. Its tenant stops; copy it anew with `drover tenant resync`.',
+    doc: 'A block failed its checksum or is malformed. Its tenant stops; copy it anew: `drover tenant replicate <tenant> --to <cluster> --anew`.',
   },
   'block.version': {
     disposition: 'park',

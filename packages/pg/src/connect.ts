@@ -101,7 +101,12 @@ export function connectError(error: unknown, options: ConnectOptions): DroverErr
       sqlstate === undefined
         ? `no trusted connection to PostgreSQL at ${where}`
         : `PostgreSQL at ${where} refused role ${options.user}`;
-    return new DroverError('pg.auth', message, reason);
+    return new DroverError('pg.auth', message, {
+      ...reason,
+      hint: options.user.startsWith('drover_')
+        ? 'its password comes from [security] secret: correct that, or let `drover setup` make the role anew'
+        : 'correct user and password (`setup_user`, `setup_password` of the cluster in drover.toml)',
+    });
   }
   if (sqlstate === '3D000') {
     return new DroverError('pg.not_set_up', `${where} has no database ${options.database}`, reason);

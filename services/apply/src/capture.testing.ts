@@ -21,6 +21,8 @@ import { mergeTuples } from './changes/tuple.ts';
 const EAST = clusterId('east');
 
 export interface CaptureOptions {
+  /** Of the slot; default 1. */
+  readonly generation?: number;
   /** Raw bytes after which a transaction is cut into parts. */
   readonly partBytes?: number;
   /** Every transaction in a block of its own. */
@@ -147,14 +149,14 @@ export class Capture {
           tenant: token as never,
           epoch: (options.epoch ?? 1) as Epoch,
           systemId: '42',
-          generation: 1,
+          generation: options.generation ?? 1,
           firstLsn: first,
           lastLsn: last,
           part,
           complete,
           commitTimeUs: at,
         });
-        const id = `42.1.${token}.${first.toString(16)}.${part}.${partition}`;
+        const id = `42.${options.generation ?? 1}.${token}.${first.toString(16)}.${part}.${partition}`;
         await must(this.#publishers[partition], 'publisher').publishGroup(
           [{ token, block, id, lastLsn: last, part, complete }],
           LSN_ZERO,

@@ -2,13 +2,13 @@
  * The apply service of one target cluster. While it holds the lease `apply.<cluster>` it runs, for every other cluster, every
  * partition and every database of the target, a pipeline. Wiring only.
  */
-import { connectBus, holdLease, serveRpc } from '@drover/bus';
+import { connectBus, holdLease, paged, serveRpc } from '@drover/bus';
 import { metricsPort, type RunOptions, roleConnection } from '@drover/config';
 import { Closer, DroverError, describeError, must, sleep } from '@drover/core';
 import { type Logger, startTelemetry } from '@drover/telemetry';
+import { type ApplyMetrics, openApplyMetrics } from './metrics.ts';
 import { Period } from './pipeline/period.ts';
 import { observeTarget } from './signals/health.ts';
-import { type ApplyMetrics, applyMetrics } from './signals/metrics.ts';
 import { applyTraces } from './signals/traces.ts';
 
 const LEASE_MS = 5000;
@@ -29,6 +29,7 @@ export async function run(options: ApplyOptions): Promise<void> {
     throw new DroverError('config.invalid', `no cluster "${cluster}" in the configuration`);
   const closer = new Closer();
   let period: Period | undefined;
+  let held = false;
   try {
     const telemetry = closer.add(
       await startTelemetry({
@@ -38,11 +39,11 @@ export async function run(options: ApplyOptions): Promise<void> {
         port: options.metricsPort ?? metricsPort(signals.port, 'apply', config.clusters.indexOf(target)),
         logLevel: signals.logLevel,
         ...(signals.otlpUrl === undefined ? {} : { otlpUrl: signals.otlpUrl }),
-        ready: () => (period === undefined ? 'waiting for the lease' : period.error),
+        ready: () => (period === undefined || !held ? 'waiting for the lease' : period.error),
       }),
     );
     const { log } = telemetry;
-    const metrics = applyMetrics(telemetry.metrics, cluster, signals.topTenants);
+    const metrics = openApplyMetrics(telemetry.metrics, cluster, signals.topTenants);
     const auth = nats.user === undefined ? {} : { user: nats.user, password: nats.password ?? '' };
     const bus = closer.add(await connectBus({ url: nats.url, ...auth, name: `drover apply ${cluster}` }));
     const probe = roleConnection(target, 'drover_apply', config.security.secret);
@@ -51,8 +52,20 @@ export async function run(options: ApplyOptions): Promise<void> {
       if (period !== undefined) return period;
       throw new DroverError('rpc.unavailable', `another process applies to ${cluster}, or none yet`);
     };
-    closer.add(serveRpc(bus, `apply.${cluster}.lag`, async () => working().lag()));
-    closer.add(serveRpc(bus, `apply.${cluster}.status`, async () => working().status()));
+    closer.add(
+      serveRpc(
+        bus,
+        `apply.${cluster}.lag`,
+        paged((request) => working().lag(tenantAsked(request))),
+      ),
+    );
+    closer.add(
+      serveRpc(
+        bus,
+        `apply.${cluster}.status`,
+        paged(() => working().status()),
+      ),
+    );
     closer.add(
       serveRpc(bus, `apply.${cluster}.nudge`, async () => {
         working().nudge();
@@ -69,11 +82,13 @@ export async function run(options: ApplyOptions): Promise<void> {
         signal,
         onLost: () => {
           log.warn('the lease is lost: applying stops until it is held again', { cluster });
+          held = false;
           stop.abort();
         },
         replicas: nats.replicas,
       });
       if (lease === undefined) break;
+      held = true;
       const { failpoint } = options;
       const traced = applyTraces(telemetry.tracer, cluster);
       period = new Period({ config, target, bus, log, metrics, traced, failpoint });
@@ -89,6 +104,12 @@ export async function run(options: ApplyOptions): Promise<void> {
   } finally {
     await closer.close();
   }
+}
+
+/** `{tenant}` of a request; undefined: all. */
+function tenantAsked(request: unknown): string | undefined {
+  const { tenant } = request as { tenant?: unknown };
+  return typeof tenant === 'string' && tenant !== '' ? tenant : undefined;
 }
 
 /** Keeps the lag gauges fresh; a target that is down leaves them as they are. */

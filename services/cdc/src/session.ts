@@ -25,7 +25,12 @@ export interface SessionOptions {
 
 export interface SessionStatus {
   readonly databases: readonly ReaderStatus[];
-  readonly partitions: readonly { readonly partition: number; readonly state: string }[];
+  readonly partitions: readonly {
+    readonly partition: number;
+    readonly state: string;
+    /** Why it is not `ready`. */
+    readonly reason: string | null;
+  }[];
 }
 
 const OBSERVE_EVERY_MS = 500;
@@ -62,7 +67,10 @@ export class Session {
   get status(): SessionStatus {
     return {
       databases: this.#readers.map((reader) => reader.status),
-      partitions: this.#publishers.map((publisher, partition) => ({ partition, state: publisher.state() })),
+      partitions: this.#publishers.map((publisher, partition) => {
+        const { state, reason } = publisher.status();
+        return { partition, state, reason };
+      }),
     };
   }
 
@@ -71,9 +79,15 @@ export class Session {
     const { databases, partitions } = this.status;
     if (databases.length === 0) return 'opening the streams';
     const reader = databases.find((database) => database.state !== 'streaming');
-    if (reader !== undefined) return `database ${reader.database}: ${reader.reason ?? reader.state}`;
-    const publisher = partitions.find((partition) => partition.state !== 'ready');
-    return publisher === undefined ? null : `partition ${publisher.partition}: the bus is ${publisher.state}`;
+    if (reader !== undefined) {
+      const code = reader.code === null ? '' : `${reader.code}: `;
+      return `database ${reader.database}: ${code}${reader.reason ?? reader.state}`;
+    }
+    const stuck = partitions.find(({ state }) => state !== 'ready');
+    if (stuck === undefined) return null;
+    const advice =
+      stuck.state === 'full' ? '; raise [nats] max_bytes and run `drover setup`, or free space' : '';
+    return `partition ${stuck.partition}: the bus is ${stuck.state}: ${stuck.reason ?? 'no reason given'}${advice}`;
   }
 
   async #open(closer: Closer): Promise<void> {

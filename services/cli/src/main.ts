@@ -95,8 +95,18 @@ verb(
     .command('setup')
     .description('make roles, schema, policies, publication, slots, streams; safe to repeat')
     .option('--adopt', 'also make tables fit that are not yet (keys, replica identity)')
-    .option('--resync', 'replace a lost slot; its tenants must be copied anew'),
-  (out, o) => runSetup(configOf(o.config), { adopt: o['adopt'] === true, resync: o['resync'] === true }, out),
+    .option('--resync', 'replace slots that nobody reads; the tenants of their clusters must be copied anew')
+    .option('--cluster <name>', 'this cluster only'),
+  (out, o) =>
+    runSetup(
+      configOf(o.config),
+      {
+        adopt: o['adopt'] === true,
+        resync: o['resync'] === true,
+        ...(typeof o['cluster'] === 'string' ? { cluster: o['cluster'] } : {}),
+      },
+      out,
+    ),
 );
 verb(
   program

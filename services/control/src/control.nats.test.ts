@@ -171,6 +171,7 @@ describe('what the control plane tells', () => {
       'apply-west': [true, '2 partitions, 3 messages waiting'],
       failover: [true, 'led by l1, automatic failover on'],
       migration: [false, 'cannot connect'],
+      nats: [true, expect.stringMatching(/^nats-server \d+\.\d+\.\d+, \d+\.\d ms$/)],
       proxy: [false, 'no proxy holds a lease'],
     });
     expect(status.clusters).toMatchObject([

@@ -2,7 +2,7 @@
  * Questions to the other services, over the bus. Their answers are read field by field: a part of another version is reported
  * with what it says, and never breaks a call.
  */
-import { type Bus, callRpc } from '@drover/bus';
+import { type Bus, callPaged, callRpc } from '@drover/bus';
 import type { ClusterId } from '@drover/core';
 
 /** A service that does not answer for this long counts as gone. */
@@ -50,9 +50,10 @@ export interface TenantFeed {
   readonly reason: string;
 }
 
-/** @throws DroverError `rpc.unavailable`, and what the apply worker threw (`pg.unreachable`) */
-export async function askLag(bus: Bus, cluster: ClusterId): Promise<TenantFeed[]> {
-  return list(await ask(bus, `apply.${cluster}.lag`)).map((entry) => ({
+/** `tenant` empty: all. @throws DroverError `rpc.unavailable`, and what the apply worker threw (`pg.unreachable`) */
+export async function askLag(bus: Bus, cluster: ClusterId, tenant = ''): Promise<TenantFeed[]> {
+  const method = `apply.${cluster}.lag`;
+  return list(await callPaged(bus, method, { tenant }, { timeoutMs: PATIENCE_MS })).map((entry) => ({
     tenant: text(entry['tenant']),
     source: text(entry['source']),
     feed: text(entry['feed']),
@@ -80,7 +81,8 @@ export async function askReader(bus: Bus, cluster: ClusterId): Promise<PartState
 }
 
 export async function askApply(bus: Bus, cluster: ClusterId): Promise<PartState> {
-  const pipelines = list(await ask(bus, `apply.${cluster}.status`));
+  const answer = await callPaged(bus, `apply.${cluster}.status`, {}, { timeoutMs: PATIENCE_MS });
+  const pipelines = list(answer);
   const broken = pipelines.find((pipeline) => text(pipeline['error']) !== '');
   const pending = pipelines.reduce((sum, pipeline) => sum + count(pipeline['pending']), 0);
   return {

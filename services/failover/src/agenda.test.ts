@@ -35,11 +35,12 @@ function input(placements: Placement[], dead: string[], rest: Partial<AgendaInpu
     observers: [],
     forMs: 0,
     score: cluster === 'north' ? 90 : 100,
+    lacking: [],
   });
   return {
     placements,
     verdict,
-    auto: true,
+    autoOff: undefined,
     busy: new Set(),
     now: Date.parse('2026-02-01T00:00:00Z'),
     cooldownMs: 60_000,
@@ -49,7 +50,7 @@ function input(placements: Placement[], dead: string[], rest: Partial<AgendaInpu
 
 describe('the agenda of the leader', () => {
   it('is empty while all is well', () => {
-    expect(agenda(input([placement], []))).toEqual([]);
+    expect(agenda(input([placement], []))).toEqual({ tasks: [], refused: [] });
   });
 
   it('fails a dead primary over to the healthiest live replica', () => {
@@ -57,14 +58,20 @@ describe('the agenda of the leader', () => {
       ...placement,
       replicas: { ...placement.replicas, north: { state: 'live', since: '' } as const },
     };
-    expect(agenda(input([p], ['east']))).toMatchObject([{ kind: 'fail', to: west }]);
-    expect(agenda(input([p], ['east', 'west']))).toMatchObject([{ kind: 'fail', to: north }]);
+    expect(agenda(input([p], ['east'])).tasks).toMatchObject([{ kind: 'fail', candidates: [west, north] }]);
+    expect(agenda(input([p], ['east', 'west'])).tasks).toMatchObject([{ kind: 'fail', candidates: [north] }]);
   });
 
-  it.each([
-    ['auto failover is off', {}, { auto: false }],
-    ['somebody works on the tenant', {}, { busy: new Set([placement.tenant]) }],
-    ['no replica is live', { replicas: { west: { state: 'copying', since: '' } as const } }, {}],
+  const cases: [string, Partial<Placement>, Partial<AgendaInput>, string | undefined][] = [
+    ['auto failover is off', {}, { autoOff: 'paused by ann' }, 'auto_off: paused by ann'],
+    ['somebody works on the tenant', {}, { busy: new Set([placement.tenant]) }, undefined],
+    ['it has no replica', { replicas: {} }, {}, 'no_replica: it has no replica'],
+    [
+      'no replica is live',
+      { replicas: { west: { state: 'copying', since: '' } } },
+      {},
+      'no_replica: no replica can take it over: west is copying',
+    ],
     [
       'the tenant was failed over a moment ago',
       {
@@ -75,12 +82,38 @@ describe('the agenda of the leader', () => {
           to: east,
           outcome: 'done',
           endedAt: '2026-01-31T23:59:30Z',
-        } as const,
+        },
       },
       {},
+      'cooldown: it was failed over a moment ago and stays until 2026-02-01T00:00:30.000Z',
     ],
-  ])('leaves a dead primary alone when %s', (_, change: Partial<Placement>, rest: Partial<AgendaInput>) => {
-    expect(agenda(input([{ ...placement, ...change }], ['east'], rest))).toEqual([]);
+  ];
+  it.each(cases)('leaves a dead primary alone when %s, and says so', (_, change, rest, why) => {
+    const { tasks, refused } = agenda(input([{ ...placement, ...change }], ['east'], rest));
+    expect(tasks).toEqual([]);
+    expect(refused.map((r) => `${r.code}: ${r.why}`)).toEqual(why === undefined ? [] : [why]);
+  });
+
+  it('puts failovers before switch-overs before rejoins, and heavier tiers first', () => {
+    const named = (name: string, change: Partial<Placement>): Placement => ({
+      ...placement,
+      tenant: tenantId(name),
+      ...change,
+    });
+    const returning = { east: { state: 'returning', since: '' } as const };
+    const all = [
+      named('back', { primary: west, replicas: returning }),
+      named('asked', {
+        primary: west,
+        state: 'moving',
+        move: { ...move, from: west, to: east, kind: 'switchover', step: 'hold' },
+      }),
+      named('light', { primary: north, tier: 'light' }),
+      named('heavy', { primary: north, tier: 'heavy' }),
+    ];
+    const weight = (tier: string) => (tier === 'heavy' ? 10 : 1);
+    const { tasks } = agenda(input(all, ['north'], { weight }));
+    expect(tasks.map((t) => t.placement.tenant)).toEqual(['heavy', 'light', 'asked', 'back']);
   });
 
   it('resumes what has begun, and converts a planned move whose source died before it was closed', () => {
@@ -89,17 +122,17 @@ describe('the agenda of the leader', () => {
       state: 'moving',
       move: { ...move, kind: 'switchover', step: 'hold' },
     };
-    expect(agenda(input([moving], []))).toMatchObject([{ kind: 'switchover' }]);
-    expect(agenda(input([moving], ['east']))).toMatchObject([{ kind: 'convert' }]);
+    expect(agenda(input([moving], [])).tasks).toMatchObject([{ kind: 'switchover' }]);
+    expect(agenda(input([moving], ['east'])).tasks).toMatchObject([{ kind: 'convert' }]);
     const opening: Placement = { ...moving, move: { ...move, kind: 'switchover', step: 'open' } };
-    expect(agenda(input([opening], ['east']))).toMatchObject([{ kind: 'switchover' }]);
+    expect(agenda(input([opening], ['east'])).tasks).toMatchObject([{ kind: 'switchover' }]);
     const failing: Placement = { ...moving, move: { ...move, kind: 'failover', step: 'drain' } };
-    expect(agenda(input([failing], []))).toMatchObject([{ kind: 'promote' }]);
+    expect(agenda(input([failing], [])).tasks).toMatchObject([{ kind: 'promote' }]);
   });
 
   it('brings a returned cluster back once it and the primary are up', () => {
     const p = { ...placement, primary: west, replicas: { east: { state: 'returning', since: '' } as const } };
-    expect(agenda(input([p], ['east']))).toEqual([]);
-    expect(agenda(input([p], []))).toMatchObject([{ kind: 'rejoin', cluster: east }]);
+    expect(agenda(input([p], ['east'])).tasks).toEqual([]);
+    expect(agenda(input([p], [])).tasks).toMatchObject([{ kind: 'rejoin', cluster: east }]);
   });
 });

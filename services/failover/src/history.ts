@@ -1,9 +1,14 @@
 /** What happened, kept for a week: the stream `DROVER_EVENTS` over `drover.events.>`. */
 import type { Bus } from '@drover/bus';
-import { isRecord } from './moves/steps.ts';
+import { isRecord } from './moves/is-record.ts';
 
 const STREAM = 'DROVER_EVENTS';
+const SUBJECT = 'drover.events.';
 const WEEK_NS = 7 * 24 * 3600 * 1_000_000_000;
+const LIMIT_DEFAULT = 100;
+const LIMIT_MAX = 1000;
+const BATCH = 500;
+const BATCH_MS = 2000;
 
 export interface HistoryEvent {
   readonly at: string;
@@ -14,7 +19,7 @@ export interface HistoryEvent {
 export async function ensureHistory(bus: Bus, replicas: number): Promise<void> {
   const wanted = {
     name: STREAM,
-    subjects: ['drover.events.>'],
+    subjects: [`${SUBJECT}>`],
     max_age: WEEK_NS,
     max_bytes: 64 * 1024 * 1024,
     num_replicas: replicas,
@@ -31,23 +36,37 @@ export async function readHistory(
   bus: Bus,
   request: Readonly<Record<string, unknown>>,
 ): Promise<HistoryEvent[]> {
-  const limit = Math.min(1000, Math.max(1, Number(request['limit'] ?? 100)));
-  const info = await bus.jsm.streams.info(STREAM);
+  const limit = limitOf(request['limit']);
+  const { tenant } = request;
+  // The server sorts out what is not asked for: progress of copies, for one, is most of the stream.
+  const consumer = await bus.js.consumers.get(STREAM, { filter_subjects: [`${SUBJECT}failover.>`] });
   const out: HistoryEvent[] = [];
-  for (let seq = info.state.last_seq; seq >= info.state.first_seq && seq > 0 && out.length < limit; seq--) {
-    const message = await bus.jsm.streams.getMessage(STREAM, { seq });
-    if (message === null || !message.subject.startsWith('drover.events.failover.')) continue;
-    const fields: unknown = message.json();
-    if (
-      !isRecord(fields) ||
-      (typeof request['tenant'] === 'string' && fields['tenant'] !== request['tenant'])
-    )
-      continue;
-    out.push({
-      at: message.time.toISOString(),
-      kind: message.subject.slice('drover.events.'.length),
-      fields,
-    });
+  let pending = (await consumer.info()).num_pending;
+  while (pending > 0) {
+    // Not more than there are: a batch that is not full waits for the rest.
+    const batch = await consumer.fetch({ max_messages: Math.min(BATCH, pending), expires: BATCH_MS });
+    pending = 0;
+    for await (const message of batch) {
+      pending = message.info.pending;
+      const fields = parse(message.data);
+      if (fields === undefined || (typeof tenant === 'string' && fields['tenant'] !== tenant)) continue;
+      out.push({ at: message.time.toISOString(), kind: message.subject.slice(SUBJECT.length), fields });
+      if (out.length > limit) out.shift();
+    }
   }
-  return out.reverse();
+  return out;
+}
+
+function limitOf(value: unknown): number {
+  const asked = Number(value ?? LIMIT_DEFAULT);
+  return Number.isFinite(asked) ? Math.min(LIMIT_MAX, Math.max(1, Math.floor(asked))) : LIMIT_DEFAULT;
+}
+
+function parse(data: Uint8Array): Record<string, unknown> | undefined {
+  try {
+    const fields: unknown = JSON.parse(new TextDecoder().decode(data));
+    return isRecord(fields) ? fields : undefined;
+  } catch {
+    return undefined;
+  }
 }

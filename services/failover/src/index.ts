@@ -1,1 +1,1 @@
-export { run } from './main.ts';
+export { type FailoverOptions, run } from './main.ts';

@@ -3,152 +3,149 @@
  * placements; when the lease is lost the signal aborts and another controller goes on from there.
  */
 import { publishEvent } from '@drover/bus';
-import { beginFailover, convertToFailover, type Placement, type PlacementView } from '@drover/catalog';
+import type { Placement, PlacementView } from '@drover/catalog';
 import { type ClusterId, describeError, isCancelled, sleep, type TenantId } from '@drover/core';
-import { agenda, type Task } from './agenda.ts';
+import { type Agenda, agenda, type Task } from './agenda.ts';
+import { healClosed } from './heal.ts';
 import type { ClusterHealth } from './health/judge.ts';
-import { type PromoteOptions, runPromotion } from './moves/promote.ts';
-import { rejoinTenant } from './moves/rejoin.ts';
-import { closedTenants, reopenTenant } from './moves/steps.ts';
-import { type MoveContext, runSwitchover } from './moves/switchover.ts';
+import { isConflict, type MoveContext } from './moves/move.ts';
+import type { PromoteOptions } from './moves/promote.ts';
+import { execute } from './tasks.ts';
+import type { Told } from './told.ts';
 
 export interface LeaderOptions extends PromoteOptions {
   readonly context: MoveContext;
   readonly view: PlacementView;
   readonly health: ClusterHealth;
+  readonly told: Told;
   readonly clusters: readonly ClusterId[];
   readonly databases: (cluster: ClusterId) => readonly string[];
-  readonly auto: () => boolean;
+  /** Why there is no automatic failover now; undefined: there is. */
+  readonly autoOff: () => string | undefined;
   readonly parallel: number;
   readonly cooldownMs: number;
+  readonly weight: (tier: string) => number;
   readonly onMove: (kind: Task['kind'], outcome: 'done' | 'failed', seconds: number) => void;
 }
 
 const TICK_MS = 100;
-const HEAL_EVERY_MS = 3000;
-/** After a failed task its tenant rests this long before it is tried again. */
+/** After a failed task its tenant rests this long before it is tried again; it keeps no other from being worked on meanwhile. */
 const REST_MS = 1000;
+/** Somebody else was faster: the next look tells where the move stands. */
+const CONFLICT_REST_MS = 200;
+/** Share of `parallel` that rejoins may take, besides: they wait long, and nobody waits for them. */
+const REJOIN_SHARE = 4;
+/** What a lost term's tasks get to end. None of them can do harm later: each act names its epoch and its step (I4). */
+const END_MS = 500;
 
+/** Until the context's signal aborts. */
 export async function lead(options: LeaderOptions): Promise<void> {
-  const { context } = options;
-  const { signal } = context;
-  const busy = new Set<TenantId>();
-  const running = new Set<Promise<void>>();
-  await options.view.synced;
-  let healAt = 0;
-  while (!signal.aborted) {
-    if (performance.now() >= healAt) {
-      healAt = performance.now() + HEAL_EVERY_MS;
-      await healClosed(options).catch((error: unknown) => {
-        if (!isCancelled(error))
-          context.log.debug('closed tenants not looked at', { error: describeError(error) });
-      });
-    }
-    const tasks = agenda({
-      placements: options.view.all(),
-      verdict: (cluster) => options.health.judge(cluster, performance.now()),
-      auto: options.auto(),
+  await new Term(options).run();
+}
+
+class Term {
+  readonly #options: LeaderOptions;
+  readonly #running = new Map<TenantId, { task: Task; work: Promise<void> }>();
+  readonly #restsUntil = new Map<TenantId, number>();
+
+  constructor(options: LeaderOptions) {
+    this.#options = options;
+  }
+
+  async run(): Promise<void> {
+    const { context, clusters, databases, health } = this.#options;
+    const { signal } = context;
+    await this.#options.view.synced;
+    const isUp = (cluster: ClusterId) => health.judge(cluster, performance.now()).state === 'up';
+    const healing = healClosed({ context, clusters, databases, isUp });
+    do this.#begin(this.#look());
+    while (await sleep(TICK_MS, signal));
+    const ended = Promise.all([healing, ...[...this.#running.values()].map(({ work }) => work)]);
+    const enough = new AbortController();
+    await Promise.race([ended, sleep(END_MS, enough.signal)]);
+    enough.abort();
+  }
+
+  #look(): Agenda {
+    const { view, health, autoOff, cooldownMs, weight, told } = this.#options;
+    const now = performance.now();
+    for (const [tenant, until] of this.#restsUntil) if (until <= now) this.#restsUntil.delete(tenant);
+    const busy = new Set([...this.#running.keys(), ...this.#restsUntil.keys()]);
+    const found = agenda({
+      placements: view.all(),
+      verdict: (cluster) => health.judge(cluster, now),
+      autoOff: autoOff(),
       busy,
       now: Date.now(),
-      cooldownMs: options.cooldownMs,
+      cooldownMs,
+      weight,
     });
+    for (const { tenant, cluster, code, why } of found.refused) {
+      told.tell({ tenant, kind: 'refused', code, why: `${cluster} is dead: ${why}` });
+    }
+    const failing = found.tasks.filter((t) => t.kind === 'fail').map((t) => t.placement.tenant);
+    told.keepRefused(new Set([...busy, ...failing, ...found.refused.map((r) => r.tenant)]));
+    return found;
+  }
+
+  #begin({ tasks }: Agenda): void {
+    const { parallel } = this.#options;
+    const rejoinsMax = Math.max(1, Math.floor(parallel / REJOIN_SHARE));
+    let rejoins = [...this.#running.values()].filter(({ task }) => task.kind === 'rejoin').length;
+    let moves = this.#running.size - rejoins;
     for (const task of tasks) {
-      if (running.size >= options.parallel) break;
+      const rejoin = task.kind === 'rejoin';
+      if (rejoin ? rejoins >= rejoinsMax : moves >= parallel) continue;
+      if (rejoin) rejoins++;
+      else moves++;
       const { tenant } = task.placement;
-      busy.add(tenant);
-      const work = perform(options, task).finally(() => {
-        running.delete(work);
-        busy.delete(tenant);
-      });
-      running.add(work);
+      const work = this.#perform(task).finally(() => this.#running.delete(tenant));
+      this.#running.set(tenant, { task, work });
     }
-    await sleep(TICK_MS, signal);
   }
-  await Promise.all(running);
-}
 
-/**
- * A leader that was stopped at the wrong moment may close a tenant for a move that has ended. Nobody else would open it again: the
- * placement says that it is served. Taken back here, for exactly the close that the row names.
- */
-async function healClosed(options: LeaderOptions): Promise<void> {
-  const { clusters } = options.context;
-  for (const cluster of options.clusters) {
-    if (options.health.judge(cluster, performance.now()).state !== 'up') continue;
-    for (const database of options.databases(cluster)) {
-      const pool = clusters.pool(cluster, database);
-      for (const { tenant, epoch, by } of await closedTenants(pool)) {
-        const placement = options.view.get(tenant as TenantId);
-        const over =
-          placement?.state === 'active' && placement.primary === cluster && placement.epoch === epoch;
-        if (over && (await reopenTenant(pool, placement.tenant, { epoch, by }))) {
-          options.context.log.warn('a stale close was taken back', { tenant, cluster, move: by });
-        }
+  /** Never rejects. */
+  async #perform(task: Task): Promise<void> {
+    const { context, told, onMove } = this.#options;
+    const { tenant } = task.placement;
+    const started = performance.now();
+    try {
+      const result = await execute(this.#options, task);
+      if (result.kind === 'refused') {
+        this.#rest(tenant, REST_MS);
+        told.tell({ tenant, kind: 'refused', code: result.code, why: result.why });
+        return;
       }
+      told.over(tenant);
+      onMove(task.kind, 'done', (performance.now() - started) / 1000);
+      // The view may be a little behind what was done: without a pause the same task would be begun again.
+      this.#rest(tenant, TICK_MS);
+      if (result.kind === 'moved') tellEnd(context, result.placement);
+    } catch (error) {
+      if (isCancelled(error) || context.signal.aborted) return;
+      if (isConflict(error)) {
+        context.log.debug('a step was done elsewhere', {
+          tenant,
+          task: task.kind,
+          error: describeError(error),
+        });
+        this.#rest(tenant, CONFLICT_REST_MS);
+        return;
+      }
+      onMove(task.kind, 'failed', (performance.now() - started) / 1000);
+      told.tell({ tenant, kind: 'stuck', code: task.kind, why: describeError(error) });
+      this.#rest(tenant, REST_MS);
     }
+  }
+
+  #rest(tenant: TenantId, ms: number): void {
+    this.#restsUntil.set(tenant, performance.now() + ms);
   }
 }
 
-async function perform(options: LeaderOptions, task: Task): Promise<void> {
-  const { context } = options;
-  const { tenant } = task.placement;
-  const started = performance.now();
-  try {
-    const after = await execute(options, task);
-    options.onMove(task.kind, 'done', (performance.now() - started) / 1000);
-    if (after?.lastMove !== undefined && after.move === undefined) {
-      context.log.info('move ended', { tenant, ...after.lastMove });
-      publishEvent(context.bus, 'failover.moved', { tenant, epoch: after.epoch, ...after.lastMove });
-    }
-  } catch (error) {
-    if (isCancelled(error) || context.signal.aborted) return;
-    options.onMove(task.kind, 'failed', (performance.now() - started) / 1000);
-    context.log.warn('move not finished, will be tried again', {
-      tenant,
-      task: task.kind,
-      error: describeError(error),
-    });
-    await sleep(REST_MS, context.signal);
-  }
-}
-
-async function execute(options: LeaderOptions, task: Task): Promise<Placement | undefined> {
-  const { context } = options;
-  switch (task.kind) {
-    case 'switchover':
-      return runSwitchover(context, task.placement);
-    case 'promote':
-      return runPromotion(context, task.placement, options);
-    case 'convert':
-      await context.catalog.changePlacement(task.placement.tenant, (p) =>
-        p.move?.id === task.placement.move?.id
-          ? convertToFailover(p, 'the old primary died during the switch-over')
-          : null,
-      );
-      return undefined;
-    case 'fail': {
-      const begun = await context.catalog.changePlacement(task.placement.tenant, (p) =>
-        p.state === 'active' && p.primary === task.placement.primary && p.epoch === task.placement.epoch
-          ? beginFailover(p, { id: crypto.randomUUID(), to: task.to, reason: task.reason })
-          : null,
-      );
-      if (begun.move?.kind !== 'failover') return undefined;
-      publishEvent(context.bus, 'failover.begun', {
-        tenant: begun.tenant,
-        from: begun.primary,
-        to: task.to,
-        reason: task.reason,
-      });
-      return runPromotion(context, begun, options);
-    }
-    case 'rejoin': {
-      const outcome = await rejoinTenant(context, task.placement, task.cluster);
-      publishEvent(context.bus, 'failover.rejoined', {
-        tenant: task.placement.tenant,
-        cluster: task.cluster,
-        outcome,
-      });
-      return undefined;
-    }
-  }
+function tellEnd(context: MoveContext, placement: Placement): void {
+  const { tenant, epoch, lastMove } = placement;
+  if (lastMove === undefined || placement.move !== undefined) return;
+  context.log.info('move ended', { tenant, ...lastMove });
+  publishEvent(context.bus, 'failover.moved', { tenant, epoch, ...lastMove });
 }

@@ -1,30 +1,50 @@
 /**
  * The failover controller. Every instance observes; the one that holds the lease `leader.failover` acts. Wiring only.
  */
-import { connectBus, holdLease, Kv, publishEvent, serveRpc, watchLeases } from '@drover/bus';
-import { openCatalog } from '@drover/catalog';
-import { metricsPort, type RunOptions, roleConnection } from '@drover/config';
-import { Closer, type ClusterId, must, sleep } from '@drover/core';
-import { PgPool } from '@drover/pg';
-import { startTelemetry } from '@drover/telemetry';
-import { ClusterHealth, type Observation } from './health/judge.ts';
-import { runProbe } from './health/probe.ts';
+import {
+  type Bus,
+  connectBus,
+  holdLease,
+  type LeaseView,
+  publishEvent,
+  serveRpc,
+  watchLeases,
+} from '@drover/bus';
+import { type Catalog, openCatalog, type PlacementView } from '@drover/catalog';
+import { metricsPort, type RunOptions } from '@drover/config';
+import { type Closeable, Closer, sleep } from '@drover/core';
+import { type Logger, startTelemetry } from '@drover/telemetry';
+import { AdminPools } from './admin-pools.ts';
+import { ClusterHealth } from './health/judge.ts';
+import { listen, probes } from './health/observe.ts';
 import { ensureHistory, readHistory } from './history.ts';
 import { lead } from './leader.ts';
-import { failoverMetrics } from './metrics.ts';
-import { isRecord } from './moves/steps.ts';
-import type { MoveContext } from './moves/switchover.ts';
+import { type FailoverMetrics, failoverMetrics } from './metrics.ts';
+import { isRecord } from './moves/is-record.ts';
+import type { MoveContext } from './moves/move.ts';
+import { shareCalls } from './moves/share-calls.ts';
+import type { Clusters } from './moves/steps.ts';
+import { PauseSwitch } from './settings.ts';
+import { Told } from './told.ts';
 
-interface Settings {
-  readonly paused: boolean;
-  readonly by: string;
-  readonly at: string;
+/** Tests pass these; production leaves them out. */
+export interface FailoverOptions extends RunOptions {
+  readonly failpoint?: (step: string) => Promise<void>;
+  /** Name of this instance; the default is made of the process id. */
+  readonly id?: string;
 }
-const SETTINGS_KEY = 'failover';
 
-export async function run(options: RunOptions): Promise<void> {
+const LEASE_MS = 3000;
+const STALE_MS_MIN = 2000;
+/** Pause before it is asked for the lead again after a term. */
+const BETWEEN_TERMS_MS = 200;
+
+export async function run(options: FailoverOptions): Promise<void> {
   const { config, signal } = options;
   const closer = new Closer();
+  const stop = new AbortController();
+  const ending = AbortSignal.any([signal, stop.signal]);
+  const background: Promise<void>[] = [];
   try {
     let notReady: string | null = 'starting';
     const telemetry = closer.add(
@@ -38,147 +58,143 @@ export async function run(options: RunOptions): Promise<void> {
       }),
     );
     const { log } = telemetry;
-    const id = `failover-${process.pid}`;
+    const id = options.id ?? `failover-${process.pid}`;
+    const { replicas } = config.nats;
     const bus = closer.add(await connectBus({ ...natsOptions(config.nats), name: `drover ${id}` }));
-    await ensureHistory(bus, config.nats.replicas);
-    const catalog = closer.add(await openCatalog(bus, { replicas: config.nats.replicas }));
-    const settings = await Kv.open<Settings>(bus, 'drover_settings', { replicas: config.nats.replicas });
-    const metrics = failoverMetrics(telemetry.metrics);
-
-    const pools = new Map<string, PgPool>();
-    closer.add({ close: async () => void (await Promise.all([...pools.values()].map((p) => p.close()))) });
-    const pool = (cluster: ClusterId, database: string): PgPool => {
-      const key = `${cluster}/${database}`;
-      let found = pools.get(key);
-      if (found === undefined) {
-        const target = must(
-          config.clusters.find((c) => c.name === cluster),
-          `cluster ${cluster} in the configuration`,
-        );
-        found = new PgPool({
-          ...roleConnection(target, 'drover_admin', config.security.secret, database),
-          applicationName: 'drover failover',
-          max: 8,
-        });
-        pools.set(key, found);
-      }
-      return found;
-    };
-
+    await ensureHistory(bus, replicas);
+    const catalog = closer.add(await openCatalog(bus, { replicas }));
+    const pause = await PauseSwitch.open(bus, replicas);
+    const metrics = failoverMetrics.on(telemetry.metrics);
+    const clusters = closer.add(new AdminPools(config));
     const health = new ClusterHealth({
       minSignals: config.failover.minSignals,
       minObservers: config.failover.minObservers,
       graceMs: config.failover.graceMs,
-      staleMs: Math.max(2000, config.failover.graceMs),
+      staleMs: Math.max(STALE_MS_MIN, config.failover.graceMs),
     });
-    const subscription = bus.nc.subscribe('drover.health.*', {
-      callback: (error, message) => {
-        if (error !== null) return;
-        const observation: unknown = message.json();
-        if (isObservation(observation)) health.observe(observation, performance.now());
-      },
-    });
-    closer.add({ close: async () => subscription.unsubscribe() });
-    const background: Promise<void>[] = config.clusters.map((cluster) =>
-      runProbe({
-        cluster: cluster.name,
-        observer: id,
-        connect: {
-          ...roleConnection(cluster, 'drover_admin', config.security.secret),
-          applicationName: 'drover probe',
-        },
-        everyMs: 500,
-        timeoutMs: 2000,
-        report: (observation) => {
-          bus.nc.publish(`drover.health.${id}`, JSON.stringify(observation));
-          const verdict = health.judge(cluster.name, performance.now());
-          metrics.health.set(verdict.score, { cluster: cluster.name });
-        },
-        signal,
-      }),
-    );
-    const leases = watchLeases(bus, { signal });
-    const view = catalog.watchPlacements(signal);
+    closer.add(listen(bus, config, health));
+    background.push(pause.follow(ending), ...probes(config, { id, bus, health, metrics, signal: ending }));
+    const leases = watchLeases(bus, { signal: ending, replicas });
+    const view = catalog.watchPlacements(ending);
     // I4: a leader that does not know the live proxies yet must not take them for quiet.
-    await Promise.all([view.synced, leases.synced]);
+    await Promise.all([view.synced, leases.synced, pause.synced]);
     notReady = null;
     options.onReady?.({ metricsUrl: telemetry.url });
-
+    const parts = { id, options, bus, catalog, clusters, health, leases, view, pause, metrics, log };
     while (!signal.aborted) {
-      const lost = new AbortController();
-      const lease = await holdLease(bus, {
-        key: 'leader.failover',
-        ttlMs: 3000,
-        value: { id },
-        signal,
-        onLost: () => lost.abort(),
-      });
-      if (signal.aborted || lease === undefined) break;
-      log.info('elected leader', { id });
-      publishEvent(bus, 'failover.leader', { id });
-      metrics.leader.set(1);
-      const term = AbortSignal.any([signal, lost.signal]);
-      let paused = (await settings.get(SETTINGS_KEY))?.value.paused ?? false;
-      const watching = followSettings(settings, term, (value) => {
-        paused = value.paused;
-      });
-      const context: MoveContext = {
-        bus,
-        catalog,
-        clusters: { pool },
-        partitions: config.nats.partitions,
-        live: async () => leases.live('proxy.'),
-        drainTimeoutMs: config.failover.drainTimeoutMs,
-        log,
-        signal: term,
-      };
-      const verdicts = () =>
-        config.clusters.map((c) => ({ cluster: c.name, ...health.judge(c.name, performance.now()) }));
-      const rpcs = [
-        serveRpc(bus, 'failover.status', async () => ({
-          leader: id,
-          auto: config.failover.auto,
-          paused,
-          clusters: verdicts(),
-          moving: [...view.all()]
-            .filter((p) => p.state === 'moving')
-            .map((p) => ({ tenant: p.tenant, ...p.move })),
-        })),
-        serveRpc(bus, 'failover.pause', async (request) => setPaused(settings, true, request)),
-        serveRpc(bus, 'failover.resume', async (request) => setPaused(settings, false, request)),
-        serveRpc(bus, 'failover.history', async (request) => ({
-          events: await readHistory(bus, isRecord(request) ? request : {}),
-        })),
-      ];
-      try {
-        await lead({
-          context,
-          view,
-          health,
-          clusters: config.clusters.map((c) => c.name),
-          databases: (cluster) => config.clusters.find((c) => c.name === cluster)?.databases ?? [],
-          auto: () => config.failover.auto && !paused,
-          parallel: config.failover.parallel,
-          cooldownMs: config.failover.cooldownMs,
-          leaseMs: config.proxy.leaseMs,
-          onMove: (kind, outcome, seconds) => {
-            metrics.moves.add(1, { kind, outcome });
-            metrics.moveSeconds.record(seconds, { kind });
-          },
-        });
-      } finally {
-        metrics.leader.set(0);
-        await Promise.all(rpcs.map((rpc) => rpc.close()));
-        await watching;
-        await lease.release();
-      }
-      if (!signal.aborted) await sleep(200, signal);
+      await term(parts);
+      await sleep(BETWEEN_TERMS_MS, signal);
     }
-    await Promise.all(background);
+  } catch (error) {
+    if (!signal.aborted) throw error;
   } finally {
+    stop.abort();
+    await Promise.allSettled(background);
     await closer.close();
   }
 }
+
+interface Parts {
+  readonly id: string;
+  readonly options: FailoverOptions;
+  readonly bus: Bus;
+  readonly catalog: Catalog;
+  readonly clusters: Clusters;
+  readonly health: ClusterHealth;
+  readonly leases: LeaseView;
+  readonly view: PlacementView;
+  readonly pause: PauseSwitch;
+  readonly metrics: FailoverMetrics;
+  readonly log: Logger;
+}
+
+/** Waits for the lease, leads while it is held. */
+async function term(parts: Parts): Promise<void> {
+  const { id, options, bus, metrics, log, health, pause, view } = parts;
+  const { config, signal } = options;
+  const lost = new AbortController();
+  const lease = await holdLease(bus, {
+    key: 'leader.failover',
+    ttlMs: LEASE_MS,
+    value: { id },
+    signal,
+    onLost: () => lost.abort(),
+    replicas: config.nats.replicas,
+  });
+  if (lease === undefined) return;
+  log.info('elected leader', { id });
+  publishEvent(bus, 'failover.leader', { id });
+  metrics.leader.set(1);
+  const told = new Told(bus, log);
+  const context: MoveContext = {
+    bus,
+    catalog: parts.catalog,
+    clusters: parts.clusters,
+    partitions: config.nats.partitions,
+    live: shareCalls(() => parts.leases.liveNow('proxy.')),
+    drainTimeoutMs: config.failover.drainTimeoutMs,
+    log,
+    signal: AbortSignal.any([signal, lost.signal]),
+    ...(options.failpoint === undefined ? {} : { failpoint: options.failpoint }),
+  };
+  const autoOff = (): string | undefined => {
+    if (!config.failover.auto) return 'automatic failover is off in the configuration';
+    return pause.now.paused
+      ? `automatic failover was paused by ${pause.now.by} at ${pause.now.at}`
+      : undefined;
+  };
+  const rpcs = serve(parts, told);
+  try {
+    await lead({
+      context,
+      view,
+      health,
+      told,
+      clusters: config.clusters.map((c) => c.name),
+      databases: (cluster) => config.clusters.find((c) => c.name === cluster)?.databases ?? [],
+      autoOff,
+      parallel: config.failover.parallel,
+      cooldownMs: config.failover.cooldownMs,
+      weight: (tier) => config.tiers[tier]?.weight ?? 1,
+      leaseMs: config.proxy.leaseMs,
+      onMove: (kind, outcome, seconds) => {
+        metrics.moves.add(1, { kind, outcome });
+        metrics.moveSeconds.record(seconds, { kind });
+      },
+    });
+  } finally {
+    lost.abort();
+    metrics.leader.set(0);
+    await Promise.all(rpcs.map((rpc) => rpc.close()));
+    await lease.release();
+    log.info('leads no more', { id });
+  }
+}
+
+function serve(parts: Parts, told: Told): Closeable[] {
+  const { id, options, bus, health, pause, view } = parts;
+  const { config } = options;
+  return [
+    serveRpc(bus, 'failover.status', async () => ({
+      leader: id,
+      auto: config.failover.auto,
+      paused: pause.now.paused,
+      clusters: config.clusters.map((c) => ({ cluster: c.name, ...health.judge(c.name, performance.now()) })),
+      moving: [...view.all()]
+        .filter((p) => p.state === 'moving')
+        .map((p) => ({ tenant: p.tenant, ...p.move })),
+      waiting: told.all.slice(0, WAITING_MAX),
+    })),
+    serveRpc(bus, 'failover.pause', (request) => pause.set(true, request)),
+    serveRpc(bus, 'failover.resume', (request) => pause.set(false, request)),
+    serveRpc(bus, 'failover.history', async (request) => ({
+      events: await readHistory(bus, isRecord(request) ? request : {}),
+    })),
+  ];
+}
+
+/** Tenants named in one answer. */
+const WAITING_MAX = 1000;
 
 function natsOptions(nats: RunOptions['config']['nats']): { url: string; user?: string; password?: string } {
   return {
@@ -186,31 +202,4 @@ function natsOptions(nats: RunOptions['config']['nats']): { url: string; user?: 
     ...(nats.user === undefined ? {} : { user: nats.user }),
     ...(nats.password === undefined ? {} : { password: nats.password }),
   };
-}
-
-function isObservation(value: unknown): value is Observation {
-  return (
-    isRecord(value) &&
-    typeof value['observer'] === 'string' &&
-    typeof value['kind'] === 'string' &&
-    typeof value['cluster'] === 'string' &&
-    isRecord(value['signals'])
-  );
-}
-
-async function followSettings(
-  settings: Kv<Settings>,
-  signal: AbortSignal,
-  use: (value: Settings) => void,
-): Promise<void> {
-  for await (const entry of settings.watch(signal)) {
-    if (entry.key === SETTINGS_KEY && entry.value !== null) use(entry.value);
-  }
-}
-
-async function setPaused(settings: Kv<Settings>, paused: boolean, request: unknown): Promise<Settings> {
-  const by = isRecord(request) && typeof request['by'] === 'string' ? request['by'] : 'unknown';
-  const value: Settings = { paused, by, at: new Date().toISOString() };
-  await settings.put(SETTINGS_KEY, value);
-  return value;
 }

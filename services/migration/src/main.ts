@@ -6,6 +6,7 @@ import { Closer, type ClusterId, clusterId, DroverError, must, tenantId } from '
 import { PgPool } from '@drover/pg';
 import { startTelemetry } from '@drover/telemetry';
 import { runCopies } from './copy/run-copies.ts';
+import { migrationMetrics } from './metrics.ts';
 import { verifyTenant } from './verify/verify-tenant.ts';
 
 export async function run(options: RunOptions): Promise<void> {
@@ -50,8 +51,7 @@ export async function run(options: RunOptions): Promise<void> {
       }
       return pool;
     };
-    const rows = telemetry.metrics.counter('drover_copy_rows_total', 'Rows copied to replicas');
-    const running = telemetry.metrics.gauge('drover_copy_running', 'Copies under way');
+    const { rows, running } = migrationMetrics.on(telemetry.metrics);
     const view = catalog.watchPlacements(signal);
     await view.synced;
     const admin = poolOf('drover_admin');
@@ -92,6 +92,7 @@ export async function run(options: RunOptions): Promise<void> {
         value: { pid: process.pid },
         signal,
         onLost: () => lost.abort(),
+        replicas: nats.replicas,
       });
       if (lease === undefined) break;
       try {

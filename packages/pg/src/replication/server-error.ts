@@ -88,6 +88,7 @@ export function slotActive(slot: string, pid: number | null, cause?: unknown): D
 
 export function slotMissing(slot: string, cause?: unknown): DroverError {
   return new DroverError('pg.slot_missing', `replication slot ${slot} does not exist`, {
+    hint: 'what is written meanwhile is in no stream: run `drover setup --resync`, then copy the tenants of this cluster anew',
     facts: { slot },
     cause,
   });
@@ -97,6 +98,10 @@ export function slotLost(slot: string, reason: string | null, cause?: unknown): 
   return new DroverError(
     'pg.slot_lost',
     `replication slot ${slot} was invalidated${reason === null ? '' : `: ${reason}`}`,
-    { facts: { slot, reason }, cause },
+    {
+      hint: 'run `drover setup --resync`, then copy the tenants of this cluster anew',
+      facts: { slot, reason },
+      cause,
+    },
   );
 }

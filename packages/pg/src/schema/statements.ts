@@ -19,7 +19,7 @@ import {
   OPEN_TENANT_FUNCTION,
 } from './moves.sql.ts';
 import { NODE_SLOT_COLUMN, NODE_TABLE } from './node.sql.ts';
-import { STREAM_POSITION_TABLE } from './stream-position.sql.ts';
+import { STREAM_POSITION_LINEAGE_COLUMNS, STREAM_POSITION_TABLE } from './stream-position.sql.ts';
 import { TENANT_TABLE } from './tenant.sql.ts';
 import { LOCK_CLASS_FUNCTION, WRITER_FUNCTION } from './writer.sql.ts';
 import { TERMINATE_WRITERS_FUNCTION, WRITERS_FUNCTION } from './writers.sql.ts';
@@ -33,6 +33,7 @@ export const STATEMENTS: readonly string[] = [
   TENANT_TABLE,
   EPOCH_TABLE,
   STREAM_POSITION_TABLE,
+  STREAM_POSITION_LINEAGE_COLUMNS,
   LEDGER_TABLE,
   ...LEDGER_INDEXES,
   COPY_TABLE,

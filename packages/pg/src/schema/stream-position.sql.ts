@@ -10,6 +10,10 @@ CREATE TABLE IF NOT EXISTS drover.stream_position (
   PRIMARY KEY (source, partition)
 ) WITH (fillfactor = 50)`;
 
+/** Of the slot that the newest message came from; its generation changes when the slot is made anew. */
+export const STREAM_POSITION_LINEAGE_COLUMNS = `
+ALTER TABLE drover.stream_position ADD COLUMN IF NOT EXISTS system_id text, ADD COLUMN IF NOT EXISTS generation integer`;
+
 export interface StreamPositionRow {
   readonly source: string;
   readonly partition: number;

@@ -21,8 +21,26 @@ describe('guarded built-in functions (I4, I6)', () => {
       const look = session.client.query(`DO $$ BEGIN PERFORM * FROM ${view}; END $$`);
       expect(await sqlStateOf(look)).toBe('42501');
     }
+    for (const call of [
+      "pg_advisory_lock(1146246738, hashtext('other'))",
+      "pg_try_advisory_xact_lock_shared(1146246738, hashtext('other'))",
+      'pg_cancel_backend(pg_backend_pid())',
+      'pg_terminate_backend(pg_backend_pid())',
+      'pg_stat_get_activity(NULL)',
+      'pg_stat_get_backend_activity(1)',
+      'lo_get(1)',
+    ])
+      expect(await sqlStateOf(session.client.query(`SELECT ${call}`)), call).toBe('42501');
+    const free = session.client.query('SELECT pg_advisory_xact_lock(1146246738)');
+    expect(await sqlStateOf(free)).toBeNull();
     expect(await emitBarrier(f.admin, { tenant: 'acme', id: 'b1' })).toBeTypeOf('bigint');
     expect((await f.setup()).actions).toEqual([]);
+    // Who does not come through Drover goes on, a role made later from the next setup on.
+    const name = await server.createUser();
+    expect((await f.setup()).actions.length).toBeGreaterThan(0);
+    const app = await server.connect(f.database, name);
+    await app.query('SELECT pg_advisory_xact_lock(1, 2), count(*), lo_creat(-1) FROM pg_stat_activity');
+    await app.end();
     await f.close();
   });
 });

@@ -137,8 +137,8 @@ describe.each([16, 17, 18] as const)('setup on PostgreSQL %i', (major) => {
     const late = await server.createUser(unique('late'));
     await f.root.query(`GRANT SELECT ON public.orders, public.secured TO ${late}`);
     const again = await f.setup();
-    expect(again.actions.map((a) => a.object)).toEqual(
-      Array.from({ length: again.actions.length }, () => 'table public.orders'),
+    expect(new Set(again.actions.map((a) => a.object))).toEqual(
+      new Set(['built-in functions', 'table public.orders']),
     );
     const asLate = await f.connect(late);
     expect((await asLate.query('SELECT * FROM public.orders')).rowCount).toBe(3);

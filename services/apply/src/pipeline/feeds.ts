@@ -50,9 +50,9 @@ export class Feeds {
     this.#nudge();
   }
 
-  /** Every tenant that has a row here. */
-  async states(): Promise<TenantState[]> {
-    const rows = await this.#select('true');
+  /** Every tenant that has a row here, or one of them, by name. */
+  async states(tenant?: string): Promise<TenantState[]> {
+    const rows = tenant === undefined ? await this.#select('true') : await this.#select('tenant = $1', [tenant]);
     return rows.map(({ fields }) => parseTenantState(fields));
   }
 
@@ -98,10 +98,11 @@ export class Feeds {
     return end === undefined ? ageMs > UNKNOWN_PAUSE_MS : performance.now() >= end;
   }
 
-  async #select(where: string): Promise<readonly Row[]> {
+  async #select(where: string, parameters: readonly unknown[] = []): Promise<readonly Row[]> {
     const { rows } = await this.#pool.query<Row>(
       `SELECT ${TENANT_FIELDS} AS fields, extract(epoch FROM now() - updated_at) * 1000 AS age_ms FROM drover.tenant WHERE ${where}
        ORDER BY tenant`,
+      [...parameters],
     );
     return rows;
   }

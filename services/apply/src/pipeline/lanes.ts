@@ -264,7 +264,8 @@ export class Lanes {
       if (rows[0]?.[0] != null) {
         await session.rows(
           `UPDATE drover.ledger SET status = 'resolved', resolved_at = now(), resolved_by = coalesce(resolved_by, 'apply')
-           WHERE tenant = $1 AND source = $2 AND kind = 'poison' AND status IN ('open', 'retried') AND commit_lsn <= $3::pg_lsn`,
+           WHERE tenant = $1 AND source = $2 AND status IN ('open', 'retried')
+             AND (kind = 'poison' AND commit_lsn <= $3::pg_lsn OR kind = 'resync')`, // live again: it was copied anew
           [lane.tenant, deps.source, rows[0][0]],
         );
       }

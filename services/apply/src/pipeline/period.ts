@@ -5,10 +5,13 @@ import { formatLsn } from '@drover/core';
 import { originName } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { BatchResult } from '../apply/batch.ts';
-import type { ApplyMetrics, TenantLag } from '../signals/metrics.ts';
+import type { ApplyMetrics, TenantLag } from '../metrics.ts';
 import { Feeds } from './feeds.ts';
 import { lagSeconds } from './freshness.ts';
 import { Pipeline } from './pipeline.ts';
+
+/** What a person can read; the whole stands in the ledger. */
+const REASON_LENGTH_MAX = 1000;
 
 export interface PeriodOptions {
   readonly config: Config;
@@ -49,10 +52,11 @@ export class Period {
     for (const feeds of this.#feeds.values()) feeds.nudge();
   }
 
-  async lag(): Promise<TenantLag[]> {
+  /** Of every tenant, or of one. */
+  async lag(tenant?: string): Promise<TenantLag[]> {
     const all: TenantLag[] = [];
     for (const [database, feeds] of this.#feeds) {
-      for (const state of await feeds.states()) {
+      for (const state of await feeds.states(tenant)) {
         if (state.role !== 'replica') continue;
         const pipeline = this.#pipelines.find((p) => p.feeds(database, state));
         all.push({
@@ -68,7 +72,7 @@ export class Period {
           }),
           commitLsn: state.commitLsn === null ? null : formatLsn(state.commitLsn),
           pending: pipeline?.pending ?? 0,
-          reason: state.reason,
+          reason: state.reason?.slice(0, REASON_LENGTH_MAX) ?? null,
         });
       }
     }

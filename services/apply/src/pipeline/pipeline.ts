@@ -18,7 +18,7 @@ import {
 import { classifyPgError } from '@drover/pg';
 import { arrayLiteral, type BatchResult, type Target } from '../apply/batch.ts';
 import { Executor } from '../apply/executor.ts';
-import { toEntry } from '../changes/entry.ts';
+import { type Entry, toEntry } from '../changes/entry.ts';
 import { TargetCatalog } from '../target/catalog.ts';
 import { Session } from '../target/session.ts';
 import { announce } from './announce.ts';
@@ -27,6 +27,7 @@ import { EntryQueue } from './entry-queue.ts';
 import { Freshness } from './freshness.ts';
 import { Gate } from './gate.ts';
 import { Lanes } from './lanes.ts';
+import { countKnown, enterLineage, type Lineage } from './lineage.ts';
 
 /** Batches of this size or more say that there is more to come: then a short pause makes the next one larger. */
 const BUSY_BYTES = 256 * 1024;
@@ -34,6 +35,7 @@ const BUSY_BYTES = 256 * 1024;
 interface Start {
   readonly seq: number;
   readonly created: string;
+  readonly lineage: Lineage | null;
 }
 
 export class Pipeline {
@@ -165,15 +167,20 @@ export class Pipeline {
   /** Where to begin: behind what this database has seen, or at the stream's first message. */
   async #start(session: Session): Promise<Start> {
     const { bus, source, partition, stream } = this.deps;
-    const state = await ensureStream(bus, { cluster: source, partition, ...stream });
+    // A stream that is there stays as it is: its bounds may have been changed since this process read its configuration.
+    const state =
+      (await streamState(bus, source, partition)) ??
+      (await ensureStream(bus, { cluster: source, partition, ...stream }));
     const [row] = await session.rows(
-      `SELECT stream_created, stream_seq, (extract(epoch FROM commit_time) * 1000)::bigint FROM drover.stream_position
-       WHERE source = $1 AND partition = $2::int`,
+      `SELECT stream_created, stream_seq, (extract(epoch FROM commit_time) * 1000)::bigint, system_id, generation
+       FROM drover.stream_position WHERE source = $1 AND partition = $2::int`,
       [source, String(partition)],
     );
-    if (row === undefined) return { seq: state.firstSeq - 1, created: state.created };
+    if (row === undefined) return { seq: state.firstSeq - 1, created: state.created, lineage: null };
     this.freshness.heartbeat(Number(row[2] ?? 0));
-    return { seq: Number(row[1]), created: row[0] ?? '' };
+    const [created, seq, , systemId, generation] = row;
+    const lineage = generation == null ? null : { systemId: systemId ?? '', generation: Number(generation) };
+    return { seq: Number(seq), created: created ?? '', lineage };
   }
 
   async #feed(queue: EntryQueue, start: Start, signal: AbortSignal): Promise<void> {
@@ -209,6 +216,7 @@ export class Pipeline {
     const executor = new Executor(this.#target(session), { lane: 'main', log, signal });
     gate.onRequest = () => queue.poke();
     let busy = false;
+    let { lineage } = start;
     try {
       while (!signal.aborted) {
         await gate.pass();
@@ -218,25 +226,59 @@ export class Pipeline {
           continue;
         }
         if (busy && queue.bytes < batchBytes && lingerMs > 0) await sleep(lingerMs, signal);
-        const entries = queue.take(batchBytes);
-        const last = entries.at(-1);
-        if (last === undefined) continue;
-        const bytes = entries.reduce((sum, entry) => sum + entry.size, 0);
-        busy = bytes >= BUSY_BYTES;
-        const started = performance.now();
-        const position = {
-          seq: last.seq,
-          created: start.created,
-          commitTimeMs: this.freshness.heartbeatMs || null,
-        };
-        const results = await executor.run(entries, position);
-        this.#position = last.seq;
-        const seconds = (performance.now() - started) / 1000;
-        for (const result of results) this.#settle(result, seconds / results.length);
+        let entries = queue.take(batchBytes);
+        busy = entries.reduce((sum, entry) => sum + entry.size, 0) >= BUSY_BYTES;
+        while (entries.length > 0) {
+          const known = countKnown(entries, lineage);
+          const first = entries[0];
+          if (known === 0 && first !== undefined) {
+            lineage = await this.#enter(session, start, lineage, first);
+            continue;
+          }
+          await this.#run(executor, entries.slice(0, known), start);
+          entries = entries.slice(known);
+        }
       }
     } finally {
       gate.close();
     }
+  }
+
+  async #run(executor: Executor, entries: readonly Entry[], start: Start): Promise<void> {
+    const last = entries.at(-1);
+    if (last === undefined) return;
+    const started = performance.now();
+    const position = {
+      seq: last.seq,
+      created: start.created,
+      commitTimeMs: this.freshness.heartbeatMs || null,
+    };
+    const results = await executor.run(entries, position);
+    this.#position = last.seq;
+    const seconds = (performance.now() - started) / 1000;
+    for (const result of results) this.#settle(result, seconds / results.length);
+  }
+
+  /** The blocks of another slot begin. */
+  async #enter(session: Session, start: Start, known: Lineage | null, entry: Entry): Promise<Lineage> {
+    const { source, partition, partitions, log } = this.deps;
+    const { lineage, parked, reason } = await enterLineage(session, {
+      source,
+      partition,
+      partitions,
+      stream: streamName(source, partition),
+      created: start.created,
+      position: this.#position,
+      known,
+      entry,
+    });
+    if (parked.length > 0) {
+      log.error('the source began anew: tenants are parked until they are copied anew', {
+        tenants: parked,
+        reason,
+      });
+    }
+    return lineage;
   }
 
   #settle(result: BatchResult, seconds: number): void {

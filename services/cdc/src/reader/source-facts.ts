@@ -14,13 +14,24 @@ export interface Facts {
   readonly types: ReadonlyMap<number, TypeFacts>;
 }
 
-/** @throws DroverError `pg.not_set_up` naming what is missing, `pg.identity_changed` */
+/** Origin filtering came with PostgreSQL 16. */
+const MAJOR_MIN = 16;
+
+/** @throws DroverError `pg.version`, `pg.not_set_up` naming what is missing, `pg.identity_changed` */
 export async function readFacts(client: Queryable, database: string, cluster: string): Promise<Facts> {
-  const there = await client.query<{ node: boolean; publication: boolean }>(
-    `SELECT pg_catalog.to_regclass('drover.node') IS NOT NULL AS node,
+  const there = await client.query<{ major: number; version: string; node: boolean; publication: boolean }>(
+    `SELECT pg_catalog.current_setting('server_version_num')::int / 10000 AS major,
+            pg_catalog.split_part(pg_catalog.current_setting('server_version'), ' ', 1) AS version,
+            pg_catalog.to_regclass('drover.node') IS NOT NULL AS node,
             EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = $1) AS publication`,
     [PUBLICATION],
   );
+  const { major = 0, version = '' } = there.rows[0] ?? {};
+  if (major < MAJOR_MIN) {
+    throw new DroverError('pg.version', `PostgreSQL ${version} is older than ${MAJOR_MIN}`, {
+      hint: `upgrade the server of cluster "${cluster}"`,
+    });
+  }
   const missing = [
     there.rows[0]?.node === true ? '' : 'schema "drover"',
     there.rows[0]?.publication === true ? '' : `publication "${PUBLICATION}"`,

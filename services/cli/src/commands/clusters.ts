@@ -1,7 +1,5 @@
 /** `drover init`, `doctor`, `setup`: making clusters fit, Drover's own or a stranger's. */
 import { existsSync, writeFileSync } from 'node:fs';
-import { connectBus, ensureStream } from '@drover/bus';
-import { openCatalog } from '@drover/catalog';
 import {
   type Config,
   deriveContextKey,
@@ -23,6 +21,7 @@ import {
   sortFindings,
 } from '@drover/pg';
 import { type Output, table } from '../output/terminal.ts';
+import { checkNats, setupNats } from './nats.ts';
 
 /** Writes a commented drover.toml. @throws `config.invalid` when one is there and `force` is not given. */
 export function init(args: { file: string; force: boolean }, out: Output): void {
@@ -56,7 +55,7 @@ export async function runDoctor(config: Config, out: Output): Promise<boolean> {
     }
   }
   for (const pair of pairs(config)) reports.push(await comparePairOf(config, pair));
-  reports.push({ cluster: 'nats', database: '', findings: [await checkNats(config)] });
+  reports.push({ cluster: 'nats', database: '', findings: await checkNats(config) });
   for (const report of reports) {
     out.line(`\n${report.cluster}${report.database === '' ? '' : `/${report.database}`}`);
     for (const finding of report.findings) {
@@ -141,42 +140,23 @@ async function comparePairOf(config: Config, { from, to, database }: Pair): Prom
   }
 }
 
-async function checkNats(config: Config): Promise<Finding> {
-  const { url } = config.nats;
-  try {
-    const bus = await connectBus(natsOf(config, 'drover doctor'));
-    const version = bus.serverVersion;
-    await bus.close();
-    const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number);
-    const recommended = major > 2 || minor > 14 || (minor === 14 && patch >= 4);
-    return recommended
-      ? { severity: 'ok', code: 'nats', object: url, message: `nats-server ${version} with JetStream` }
-      : {
-          severity: 'warning',
-          code: 'nats_version',
-          object: url,
-          message: `nats-server ${version}; 2.14.4 or newer is recommended (fixes of the file store)`,
-        };
-  } catch (error) {
-    return { severity: 'error', code: 'nats', object: url, message: describeError(error) };
-  }
-}
-
-export function natsOf(
-  config: Config,
-  name: string,
-): { url: string; user?: string; password?: string; name: string } {
-  const { url, user, password } = config.nats;
-  return { url, name, ...(user === undefined ? {} : { user, password: password ?? '' }) };
-}
-
 /** Roles, schema, rights, policies, publication, slot, origins on every cluster; streams and buckets on the bus. Idempotent. */
 export async function runSetup(
   config: Config,
-  args: { adopt: boolean; resync: boolean },
+  args: { adopt: boolean; resync: boolean; cluster?: string },
   out: Output,
 ): Promise<void> {
-  for (const cluster of config.clusters) {
+  const chosen = config.clusters.filter((c) => args.cluster === undefined || c.name === args.cluster);
+  if (chosen.length === 0) {
+    throw new DroverError(
+      'config.invalid',
+      `${config.file ?? 'drover.toml'} has no cluster ${args.cluster ?? ''}`,
+      {
+        hint: `it has ${config.clusters.map((c) => c.name).join(', ')}`,
+      },
+    );
+  }
+  for (const cluster of chosen) {
     const others = config.clusters.filter((c) => c !== cluster).map((c) => c.name);
     const partitions = Array.from({ length: config.nats.partitions }, (_, p) => p);
     const result = await setupCluster({
@@ -210,22 +190,7 @@ export async function runSetup(
         `${cluster.name}: ${result.actions.length === 0 ? 'nothing to do' : `${result.actions.length} changes`}`,
     );
   }
-  const bus = await connectBus(natsOf(config, 'drover setup'));
-  try {
-    const { replicas, partitions, maxBytes, maxAgeMs } = config.nats;
-    for (const cluster of config.clusters) {
-      for (let partition = 0; partition < partitions; partition++) {
-        await ensureStream(bus, { cluster: cluster.name, partition, replicas, maxBytes, maxAgeMs });
-      }
-    }
-    await (await openCatalog(bus, { replicas })).close();
-    out.result(
-      { event: 'setup', nats: config.nats.url, streams: config.clusters.length * partitions },
-      () => `nats: ${config.clusters.length * partitions} streams`,
-    );
-  } finally {
-    await bus.close();
-  }
+  await setupNats(config, out);
 }
 
 /** `drover cluster list`. */

@@ -51,9 +51,10 @@ export function reportError(error: unknown, json: boolean): void {
   if (json) {
     const code = error instanceof DroverError ? error.code : 'internal.assertion';
     const hint = error instanceof DroverError && error.hint !== undefined ? { hint: error.hint } : {};
-    process.stderr.write(
-      `${JSON.stringify({ error: code, message: error instanceof DroverError ? error.message : describeError(error), ...hint })}\n`,
-    );
+    const message = error instanceof DroverError ? error.message : describeError(error);
+    // The mistakes of a configuration, for programs: `file` and `faults` (key, wrong, example).
+    const facts = error instanceof DroverError && error.code === 'config.invalid' ? error.facts : {};
+    process.stderr.write(`${JSON.stringify({ error: code, message, ...hint, ...facts })}\n`);
     return;
   }
   process.stderr.write(`drover: ${describeError(error)}\n`);

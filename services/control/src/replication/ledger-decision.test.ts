@@ -58,6 +58,19 @@ describe('what retrying or skipping means', () => {
     }
   });
 
+  it('for a place that the stream does not hold any more: only a new copy helps', () => {
+    const anew = {
+      kind: 'refuse',
+      hint: expect.stringContaining('tenant replicate acme --to <cluster> --anew'),
+    };
+    for (const reason of ['pg.slot_missing: made anew', 'pg.identity_changed: x', 'bus.truncated: x']) {
+      for (const action of ['retry', 'skip'] as const)
+        expect(decideLedger(entry({ reason }), row({ reason }), action)).toMatchObject(anew);
+    }
+    expect(decideLedger(entry({ kind: 'resync' }), row(), 'retry')).toMatchObject(anew);
+    expect(decideLedger(entry({ kind: 'resync' }), row(), 'skip')).toEqual({ kind: 'close' });
+    expect(decideLedger(entry(), row({ reason: 'apply.schema: x' }), 'retry').kind).toBe('resume');
+  });
   it.each([null, row({ feed: 'live' }), row({ role: 'primary', feed: null, open: true })])(
     'when the tenant goes on already: it can be closed only',
     (at) => {

@@ -4,6 +4,7 @@
  * A `poison` entry has stopped its tenant: the row is parked in front of its transaction. Retrying lets the feed go on and meet it again;
  * skipping tells it to pass that one transaction over. Everything else was passed over already: it can only be closed.
  */
+import { CATALOGUE } from '@drover/core';
 import type { LedgerRow, TenantRow } from '@drover/pg';
 
 export type LedgerAction = 'retry' | 'skip';
@@ -30,6 +31,7 @@ export function decideLedger(entry: LedgerRow, row: TenantRow | null, action: Le
   const stopped = entry.kind === 'poison' && row?.role === 'replica' && row.feed === 'parked';
   if (!stopped) {
     if (action === 'skip') return { kind: 'close' };
+    if (entry.kind === 'resync') return copyAnew(entry);
     return entry.kind === 'poison'
       ? {
           kind: 'refuse',
@@ -42,6 +44,7 @@ export function decideLedger(entry: LedgerRow, row: TenantRow | null, action: Le
           hint: 'write what is still wanted through the application, then skip the entry to close it',
         };
   }
+  if (needsCopy(row.reason)) return copyAnew(entry);
   if (action === 'retry') return { kind: 'resume', skip: null };
   if (entry.commitLsn === null || entry.commitLsn === 0n) {
     return {
@@ -51,4 +54,18 @@ export function decideLedger(entry: LedgerRow, row: TenantRow | null, action: Le
     };
   }
   return { kind: 'resume', skip: entry.commitLsn };
+}
+
+/** The row's reason begins with a code that says: positions mean nothing any more. Going on would pass changes over silently (I1). */
+function needsCopy(reason: string | null): boolean {
+  const code = reason?.slice(0, reason.indexOf(':')) ?? '';
+  return Object.entries(CATALOGUE).some(([name, entry]) => name === code && entry.disposition === 'resync');
+}
+
+function copyAnew(entry: LedgerRow): LedgerDecision {
+  return {
+    kind: 'refuse',
+    why: `entry ${entry.id} cannot be applied: the stream does not hold what comes next (${entry.reason})`,
+    hint: `copy the replica anew, which closes the entry: \`drover tenant replicate ${entry.tenant} --to <cluster> --anew\``,
+  };
 }

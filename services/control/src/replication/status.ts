@@ -1,5 +1,6 @@
 /** GetStatus: every part is asked; what does not answer is reported as such and fails nothing. */
-import { describeError } from '@drover/core';
+import type { Bus } from '@drover/bus';
+import { describeError, sleep } from '@drover/core';
 import type { GetStatusResponseSchema, Sent } from '@drover/rpc';
 import type { ControlContext } from '../context.ts';
 import { verdictMessage } from '../messages.ts';
@@ -21,6 +22,8 @@ interface Component {
 
 /** Leases of proxies are `proxy.<id>`. */
 const PROXY_LEASES = 'proxy.';
+/** A server that stands still keeps its connections: only an answer shows that it is there. */
+const NATS_PATIENCE_MS = 2000;
 
 export async function statusOf(context: ControlContext): Promise<Sent<typeof GetStatusResponseSchema>> {
   const { bus, config, view } = context;
@@ -30,6 +33,7 @@ export async function statusOf(context: ControlContext): Promise<Sent<typeof Get
       ...names.map((name) => component(`cdc-${name}`, () => askReader(bus, name))),
       ...names.map((name) => component(`apply-${name}`, () => askApply(bus, name))),
       component('migration', () => askMigration(bus)),
+      component('nats', () => askNats(bus)),
     ]),
     askFailover(bus).catch((error: unknown) => describeError(error)),
     askFeeds(context),
@@ -60,6 +64,19 @@ async function component(name: string, ask: () => Promise<PartState>): Promise<C
   } catch (error) {
     return { name, ok: false, detail: describeError(error) };
   }
+}
+
+async function askNats(bus: Bus): Promise<PartState> {
+  const late = new AbortController();
+  const answer = bus.nc.rtt().then(
+    (ms) => ({ trouble: null, detail: `nats-server ${bus.serverVersion}, ${ms.toFixed(1)} ms` }),
+    (error: unknown) => ({ trouble: `NATS does not answer: ${describeError(error)}`, detail: '' }),
+  );
+  const silence = sleep(NATS_PATIENCE_MS, late.signal).then(() => ({
+    trouble: `NATS does not answer within ${NATS_PATIENCE_MS} ms`,
+    detail: '',
+  }));
+  return Promise.race([answer, silence]).finally(() => late.abort());
 }
 
 function controller(state: FailoverState | string): Component {

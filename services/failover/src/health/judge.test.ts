@@ -58,6 +58,27 @@ describe('the verdict over a cluster', () => {
     }
   });
 
+  it('says what is lacking for a verdict', () => {
+    const health = new ClusterHealth(policy);
+    health.observe(report('proxy', { connect: 'fail' }), 0);
+    expect(health.judge(east, 0)).toMatchObject({
+      state: 'suspect',
+      lacking: ['1 of 3 signals fail', '1 of 2 observers see it'],
+    });
+    health.observe(report('apply', { connect: 'ok' }), 0);
+    expect(health.judge(east, 0).lacking).toContain('it still works for apply-1');
+    allFail(health, 100, 100);
+    expect(health.judge(east, 100).lacking).toEqual(['it has lasted 0 of 3000 ms']);
+  });
+
+  it('keeps nothing of observers that are gone, and counts only what it knows as a failure', () => {
+    const health = new ClusterHealth(policy);
+    for (let i = 0; i < 50; i++) health.observe(report('proxy', { connect: 'fail' }, String(i)), i * 10_000);
+    expect(health.judge(east, 490_000).observers).toEqual(['proxy-49']);
+    health.observe(report('cdc', { a: 'odd', b: 'unknown' } as never), 490_000);
+    expect(health.judge(east, 490_000).failing).toEqual(['proxy.connect']);
+  });
+
   it('forgets stale observations: silence is not death', () => {
     const health = new ClusterHealth(policy);
     allFail(health, 0, 2500);

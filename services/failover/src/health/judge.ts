@@ -35,6 +35,8 @@ export interface Verdict {
   readonly forMs: number;
   /** Weight of the healthy signals, 0 to 100: ranks and warns, never promotes. */
   readonly score: number;
+  /** While something fails: what is missing for the cluster to count as dead. */
+  readonly lacking: readonly string[];
 }
 
 interface Seen {
@@ -66,39 +68,43 @@ export class ClusterHealth {
   judge(cluster: ClusterId, now: number): Verdict {
     const failing = new Set<string>();
     const observers = new Set<string>();
+    const working = new Set<string>();
     let ok = 0;
     let known = 0;
-    for (const [name, { observation, at }] of this.#seen.get(cluster) ?? []) {
-      if (now - at > this.#policy.staleMs) continue;
+    const seen = this.#seen.get(cluster);
+    for (const [name, { observation, at }] of seen ?? []) {
+      if (now - at > this.#policy.staleMs) {
+        seen?.delete(name); // observers come and go under new names
+        continue;
+      }
       for (const [signal, state] of Object.entries(observation.signals)) {
-        if (state === 'unknown') continue;
-        known++;
         if (state === 'ok') {
           ok++;
-        } else {
+          working.add(name);
+        } else if (state === 'fail') {
           failing.add(`${observation.kind}.${signal}`);
           observers.add(name);
-        }
+        } else continue;
+        known++;
       }
     }
-    const quorum =
-      failing.size >= this.#policy.minSignals && observers.size >= this.#policy.minObservers && ok === 0;
+    const { minSignals, minObservers, graceMs } = this.#policy;
+    const quorum = failing.size >= minSignals && observers.size >= minObservers && ok === 0;
     if (!quorum) this.#since.delete(cluster);
     else if (!this.#since.has(cluster)) this.#since.set(cluster, now);
     const forMs = quorum ? now - (this.#since.get(cluster) ?? now) : 0;
+    const lacking: string[] = [];
+    if (failing.size < minSignals) lacking.push(`${failing.size} of ${minSignals} signals fail`);
+    if (observers.size < minObservers) lacking.push(`${observers.size} of ${minObservers} observers see it`);
+    if (ok > 0) lacking.push(`it still works for ${[...working].sort().join(', ')}`);
+    if (quorum && forMs < graceMs) lacking.push(`it has lasted ${Math.round(forMs)} of ${graceMs} ms`);
     return {
-      state:
-        known === 0
-          ? 'unknown'
-          : quorum && forMs >= this.#policy.graceMs
-            ? 'dead'
-            : failing.size > 0
-              ? 'suspect'
-              : 'up',
+      state: known === 0 ? 'unknown' : failing.size === 0 ? 'up' : lacking.length === 0 ? 'dead' : 'suspect',
       failing: [...failing].sort(),
       observers: [...observers].sort(),
       forMs,
       score: known === 0 ? 0 : Math.round((100 * ok) / known),
+      lacking: failing.size === 0 ? [] : lacking,
     };
   }
 }
