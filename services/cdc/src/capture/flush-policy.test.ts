@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { decideFlush, decidePause, type LaneLoad } from './flush-policy.ts';
 
-const LIMITS = { blockBytes: 1000, flushMs: 20 };
+const LIMITS = { blockBytes: 1000, flushMs: 20, laneBytes: 1_000_000 };
 const IDLE: LaneLoad = {
   waitingBytes: 10,
   largestBytes: 10,
@@ -9,7 +9,10 @@ const IDLE: LaneLoad = {
   urgent: false,
   oldestAtMs: 100,
   behind: false,
+  blocks: 1,
+  behindMs: 0,
 };
+const BEHIND = { behind: true, behindMs: 400, blocks: 20 };
 const NEVER = Number.POSITIVE_INFINITY;
 
 describe('flushing', () => {
@@ -23,6 +26,11 @@ describe('flushing', () => {
     ['two are in flight: the next acknowledgement decides', { inFlightGroups: 2 }, 900, NEVER],
     ['a block is full', { inFlightGroups: 2, largestBytes: 1000 }, 100, 'flush'],
     ['many small blocks', { inFlightGroups: 2, waitingBytes: 4000 }, 100, 'flush'],
+    ['far behind: small blocks wait for more', { ...BEHIND, waitingBytes: 500_000 }, 120, 180],
+    ['far behind: until they are worth it', { ...BEHIND, waitingBytes: 20 * 32 * 1024 }, 120, 'flush'],
+    ['far behind: within bounds', { ...BEHIND, blocks: 900, waitingBytes: 1_000_000 }, 120, 'flush'],
+    ['far behind: and not for ever', { ...BEHIND, waitingBytes: 500_000 }, 300, 'flush'],
+    ['far behind: a block is full', { ...BEHIND, largestBytes: 1000 }, 120, 'flush'],
     ['somebody waits for a barrier', { inFlightGroups: 5, urgent: true }, 100, 'flush'],
   ])('%s', (_, load, nowMs, answer) => {
     expect(decideFlush({ ...IDLE, ...load }, LIMITS, nowMs)).toBe(answer);

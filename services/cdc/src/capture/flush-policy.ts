@@ -1,6 +1,7 @@
 /**
  * When a lane's open blocks are published. Idle: at once, at the end of the read. Busy: clocked by acknowledgements, so that
- * a slow bus makes larger groups instead of a longer queue. Pure.
+ * a slow bus makes larger groups instead of a longer queue. Catching up: in groups large enough that blocks are worth what they cost,
+ * however many tenants share them. Pure.
  */
 export interface LaneLoad {
   /** Raw bytes waiting to be published; 0: nothing to do. */
@@ -15,11 +16,17 @@ export interface LaneLoad {
   readonly oldestAtMs: number;
   /** The last read filled its buffer: more is coming. */
   readonly behind: boolean;
+  /** Open and finished blocks that wait. */
+  readonly blocks: number;
+  /** For so long the source has had something newer than what was read. */
+  readonly behindMs: number;
 }
 
 export interface FlushLimits {
   readonly blockBytes: number;
   readonly flushMs: number;
+  /** What a lane may collect of what may be held. */
+  readonly laneBytes: number;
 }
 
 /** 'flush', or how many milliseconds until age alone may change the answer; Infinity: only an event can. */
@@ -27,16 +34,25 @@ export type FlushAnswer = 'flush' | number;
 
 /** A lane that carries many small tenants is flushed when their sum is this many blocks. */
 const LANE_BLOCKS = 4;
+/** Each block costs about as much as so many bytes of rows (zstd's start, a message, its headers): catching up, smaller ones are not worth it. */
+const WORTH_BYTES = 32 * 1024;
+/** Behind by less than this is no catching up: a pause of the garbage collector, a busy neighbour. */
+const BEHIND_MS = 100;
+const COLLECT_MS_MAX = 500;
 
 export function decideFlush(load: LaneLoad, limits: FlushLimits, nowMs: number): FlushAnswer {
   if (load.waitingBytes === 0) return Number.POSITIVE_INFINITY;
   if (load.urgent) return 'flush';
-  if (load.largestBytes >= limits.blockBytes || load.waitingBytes >= LANE_BLOCKS * limits.blockBytes)
-    return 'flush';
+  const catchingUp = load.behindMs >= BEHIND_MS;
+  const worth = catchingUp ? Math.min(limits.laneBytes, load.blocks * WORTH_BYTES) : 0;
+  const enough = Math.max(worth, LANE_BLOCKS * limits.blockBytes);
+  if (load.largestBytes >= limits.blockBytes || load.waitingBytes >= enough) return 'flush';
   if (load.inFlightGroups === 0 && !load.behind) return 'flush';
   // Two groups in flight keep the bus busy; a third would only cut blocks smaller.
   if (load.inFlightGroups >= 2) return Number.POSITIVE_INFINITY;
-  const dueMs = load.oldestAtMs + limits.flushMs - nowMs;
+  // Whoever is behind already does not notice half as much again.
+  const patienceMs = catchingUp ? Math.min(COLLECT_MS_MAX, load.behindMs / 2) : 0;
+  const dueMs = load.oldestAtMs + Math.max(limits.flushMs, patienceMs) - nowMs;
   return dueMs <= 0 ? 'flush' : dueMs;
 }
 

@@ -119,6 +119,10 @@ export class Lane {
     return this.openBytes + this.#finishedBytes;
   }
 
+  get waitingBlocks(): number {
+    return this.#open.size + this.#finished.length;
+  }
+
   /** Commit LSN of the earliest content not yet in a group; null: none. */
   get firstPending(): Lsn | null {
     return this.#firstPending === LSN_MAX ? null : this.#firstPending;

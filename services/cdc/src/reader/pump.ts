@@ -32,7 +32,7 @@ export interface PumpOptions {
   readonly stream: ReplicationStream;
   readonly assembler: Assembler;
   readonly feeds: readonly LaneFeed[];
-  readonly limits: FlushLimits & { readonly heldBytes: number };
+  readonly limits: Omit<FlushLimits, 'laneBytes'> & { readonly heldBytes: number };
   readonly nowMs: () => number;
   /** Tests stop the reader here: what it throws is as if the process had died. */
   readonly failpoint?: (name: Failpoint) => void;
@@ -46,6 +46,8 @@ export class Pump implements WalHandler {
   readonly #options: PumpOptions;
   readonly #confirmer = new Confirmer();
   readonly #failed: Deferred<never> = deferred();
+  /** Where the source was, and when, of what has not been read yet. */
+  readonly #ahead: { readonly lsn: Lsn; readonly atMs: number }[] = [];
   #readBytes = 0;
   #behind = false;
   #keepaliveEnd: Lsn = LSN_ZERO;
@@ -100,6 +102,19 @@ export class Pump implements WalHandler {
     return bytes;
   }
 
+  /** The source has written up to here, at that time. */
+  sourceAt(lsn: Lsn, atMs: number): void {
+    this.#ahead.push({ lsn, atMs });
+  }
+
+  /** For how long the source has had something newer than what was read. */
+  get behindMs(): number {
+    const { received } = this.#options.stream;
+    while (this.#ahead[0] !== undefined && this.#ahead[0].lsn <= received) this.#ahead.shift();
+    const oldest = this.#ahead[0];
+    return oldest === undefined ? 0 : this.#options.nowMs() - oldest.atMs;
+  }
+
   data(_walStart: Lsn, _walEnd: Lsn, bytes: Buffer, start: number, end: number): void {
     this.#readBytes += end - start;
     parsePgoutput(bytes, start, end, this.#options.assembler);
@@ -133,6 +148,9 @@ export class Pump implements WalHandler {
   #flushDue(): void {
     const { feeds, limits } = this.#options;
     const nowMs = this.#options.nowMs();
+    const { behindMs } = this;
+    // A third: one collects, two are in flight.
+    const flushLimits = { ...limits, laneBytes: limits.heldBytes / (3 * feeds.length) };
     let waitMs = Number.POSITIVE_INFINITY;
     for (const feed of feeds) {
       const { lane } = feed;
@@ -145,8 +163,10 @@ export class Pump implements WalHandler {
         urgent: lane.urgent,
         oldestAtMs: feed.oldestAtMs,
         behind: this.#behind,
+        blocks: lane.waitingBlocks,
+        behindMs,
       };
-      const answer = decideFlush(load, limits, nowMs);
+      const answer = decideFlush(load, flushLimits, nowMs);
       if (answer === 'flush') this.#flush(feed);
       else waitMs = Math.min(waitMs, answer);
     }

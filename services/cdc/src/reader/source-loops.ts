@@ -1,11 +1,17 @@
 /** What goes on beside the stream on an ordinary connection: heartbeats, and a look at the slot. Each ends with its signal. */
-import { sleep } from '@drover/core';
+import { type Lsn, sleep } from '@drover/core';
 import { emitHeartbeat, type Queryable } from '@drover/pg';
 
-/** Writes a heartbeat into the source's WAL each `everyMs`. @throws what the statement threw */
-export async function beat(client: Queryable, everyMs: number, signal: AbortSignal): Promise<void> {
+/** Writes a heartbeat into the source's WAL each `everyMs`, and tells where and when. @throws what the statement threw */
+export async function beat(
+  client: Queryable,
+  everyMs: number,
+  signal: AbortSignal,
+  onBeat: (lsn: Lsn, atMs: number) => void,
+): Promise<void> {
   while (!signal.aborted) {
-    await emitHeartbeat(client);
+    const lsn = await emitHeartbeat(client);
+    onBeat(lsn, performance.now());
     await sleep(everyMs, signal);
   }
 }
