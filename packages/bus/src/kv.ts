@@ -81,6 +81,16 @@ export class Kv<T> {
       : { value: parseEntry<T>(this.#bucket, key, found.value), revision: found.revision };
   }
 
+  /** Revision of the newest change to any key: a view that has come so far has seen everything written before this was asked. @throws DroverError `bus.unreachable` */
+  async newest(): Promise<number> {
+    try {
+      const { state } = await this.#bus.read(() => this.#bus.jsm.streams.info(bucketStream(this.#bucket)));
+      return state.last_seq;
+    } catch (error) {
+      throw busError(error, `bucket ${this.#bucket} cannot be read`);
+    }
+  }
+
   /** @throws DroverError `placement.conflict` when the key exists; `bus.unreachable`: it may have been written or not */
   async create(key: string, value: T): Promise<number> {
     try {

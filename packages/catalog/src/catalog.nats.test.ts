@@ -207,3 +207,21 @@ describe('the view of the placements', () => {
     stop.abort();
   });
 });
+
+describe('a view', () => {
+  it('that has caught up knows every placement written before, by whomever', async () => {
+    const stop = new AbortController();
+    const view = catalog.watchPlacements(stop.signal);
+    const other = await connectBus({ url: nats.url, name: 'another' });
+    const writer = await openCatalog(other, { replicas: 1 });
+    for (let i = 0; i < 50; i++) {
+      const tenant = fresh();
+      await writer.createTenant(entry(tenant), placed(tenant));
+      await view.caughtUp();
+      expect(view.get(tenant)?.primary).toBe(east);
+    }
+    await writer.close();
+    await other.close();
+    stop.abort();
+  });
+});

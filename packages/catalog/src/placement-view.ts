@@ -1,7 +1,10 @@
 /** All placements, kept current by a watch. Reads are synchronous; `revision` says how far the view has come. */
 import type { Kv } from '@drover/bus';
-import { cancelled, type TenantId, tenantFromToken } from '@drover/core';
+import { cancelled, DroverError, type TenantId, tenantFromToken, until } from '@drover/core';
 import type { Placement } from './placement.ts';
+
+const LOOK_MS = 5;
+const CATCH_UP_MS = 5000;
 
 export type PlacementListener = (tenant: TenantId, placement: Placement | null) => void;
 
@@ -9,11 +12,13 @@ export class PlacementView {
   readonly #byTenant = new Map<TenantId, Placement>();
   readonly #listeners = new Set<PlacementListener>();
   readonly #synced = Promise.withResolvers<void>();
+  readonly #placements: Kv<Placement>;
   readonly #signal: AbortSignal;
   #revision = 0;
   #currentAt = Number.NEGATIVE_INFINITY;
 
   constructor(placements: Kv<Placement>, signal: AbortSignal) {
+    this.#placements = placements;
     this.#signal = signal;
     this.#synced.promise.catch(() => undefined);
     void this.#follow(placements).catch((error: unknown) => this.#synced.reject(error));
@@ -28,6 +33,18 @@ export class PlacementView {
   /** Revision of the newest change seen. */
   get revision(): number {
     return this.#revision;
+  }
+
+  /** Resolves when every change made before the call has been seen. @throws DroverError `bus.unreachable` when that cannot be told, `internal.cancelled` */
+  async caughtUp(): Promise<void> {
+    await this.#synced.promise;
+    const newest = await this.#placements.newest();
+    await until(() => (this.#revision >= newest ? true : undefined), {
+      everyMs: LOOK_MS,
+      timeoutMs: CATCH_UP_MS,
+      signal: this.#signal,
+      onTimeout: () => new DroverError('bus.unreachable', 'the view of the placements does not catch up'),
+    });
   }
 
   /** Milliseconds since the server last showed that the view is current; about a second at most while all is well. */
