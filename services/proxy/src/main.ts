@@ -5,7 +5,7 @@ import { deriveContextKey, metricsPort, type RunOptions, roleConnection } from '
 import { Closer, type ClusterId, sleep, type TenantId, tenantToken } from '@drover/core';
 import { ROLES, signContext } from '@drover/pg';
 import { startTelemetry } from '@drover/telemetry';
-import { proxyMetrics } from './metrics.ts';
+import { openProxyMetrics } from './metrics.ts';
 import { Directory } from './routing/directory.ts';
 import { LeaseGuard } from './routing/lease-guard.ts';
 import { observe } from './routing/observer.ts';
@@ -14,6 +14,7 @@ import { serveQuiesce } from './routing/quiesce.ts';
 import { Router } from './routing/router.ts';
 import { TenantBook } from './routing/tenant-book.ts';
 import { FrontDoor } from './server.ts';
+import { homeSettings } from './session/settings.ts';
 import { loadTls } from './tls/server-tls.ts';
 
 const PROBE_MS = 500;
@@ -50,7 +51,7 @@ export async function run(options: RunOptions): Promise<void> {
       }),
     );
     const catalog = closer.add(await openCatalog(bus, { replicas: nats.replicas }));
-    const metrics = proxyMetrics(telemetry.metrics);
+    const metrics = openProxyMetrics(telemetry.metrics);
     const view = catalog.watchPlacements(ending.signal);
     const directory = new Directory();
     const book = new TenantBook();
@@ -60,7 +61,7 @@ export async function run(options: RunOptions): Promise<void> {
     const router = new Router({
       placement: (tenant) => view.get(tenant as TenantId),
       leaseValid: () => guard.valid(),
-      pool: (record, placement) => pools.of(record, placement),
+      pool: (placement) => pools.of(placement),
     });
     const key = deriveContextKey(config.security.secret);
     const door = new FrontDoor({
@@ -83,6 +84,7 @@ export async function run(options: RunOptions): Promise<void> {
       errors: metrics,
       sign: (tenant, epoch, number) => signContext(key, tenantToken(tenant as TenantId), epoch, number),
       findTenant: (name) => directory.find(name),
+      settingsOf: (tenant) => homeSettings(tenant, config.tagging.schemaPrefix),
       databaseOf: (tenant) => view.get(tenant.tenant)?.database,
       authFailed: (user) => {
         metrics.authFailure();
@@ -112,6 +114,7 @@ export async function run(options: RunOptions): Promise<void> {
         replicas: nats.replicas,
         value: () => ({ id, address: address(), revision: view.revision }),
         signal: ending.signal,
+        caughtUp: () => view.caughtUp(),
         onHeld: () => {
           log.info('lease held', { id });
           book.reconsider();

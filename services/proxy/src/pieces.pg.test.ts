@@ -127,7 +127,7 @@ async function conversation(port: number, user: string): Promise<string[]> {
       if (m.type === 'Z') ready++;
       if (m.type === '') throw new Error('the connection ended');
       // Names the proxy chose appear in the texts of some errors.
-      out.push(`${m.type} ${m.body.toString('latin1').replace(/_drover_\d+/g, '?')}`);
+      out.push(`${m.type} ${m.body.toString('latin1').replace(/_drover_[\w-]{16}/g, '?')}`);
     }
   }
   client.socket.destroy();

@@ -35,11 +35,19 @@ export interface FrontDoorOptions {
   sign: Door['sign'];
   findTenant(name: string): Tenant | undefined;
   databaseOf(tenant: Tenant): string | undefined;
+  settingsOf: LoginPorts['settingsOf'];
   authFailed(user: string): void;
 }
 
 export class FrontDoor implements Closeable {
-  readonly stats: Stats = { transactions: 0, replays: 0, holds: 0, pins: new Map(), holdSeconds: [] };
+  readonly stats: Stats = {
+    transactions: 0,
+    adoptions: 0,
+    replays: 0,
+    holds: 0,
+    pins: new Map(),
+    holdSeconds: [],
+  };
   readonly #options: FrontDoorOptions;
   readonly #sessions = new Map<number, Session>();
   readonly #sockets = new Set<Socket>();
@@ -135,6 +143,7 @@ export class FrontDoor implements Closeable {
       secret: o.secret,
       findTenant: (name) => o.findTenant(name),
       databaseOf: (tenant) => o.databaseOf(tenant),
+      settingsOf: (tenant) => o.settingsOf(tenant),
       authFailed: (user) => o.authFailed(user),
       findSession: (pid) => this.#sessions.get(pid),
       open: (options) => this.#open(options),
@@ -167,7 +176,7 @@ export class FrontDoor implements Closeable {
   async #sweep(): Promise<void> {
     while (await sleep(SWEEP_MS, this.#stop.signal)) {
       const now = performance.now();
-      for (const session of Array.from(this.#door.waiting)) session.expire(now, QUEUE_MS);
+      for (const checkout of Array.from(this.#door.waiting)) checkout.expire(now, QUEUE_MS);
       for (const session of Array.from(this.#door.stalled)) {
         if (now - session.link.stalledSince > SEND_TIMEOUT_MS) session.abandon();
       }

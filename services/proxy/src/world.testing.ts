@@ -22,11 +22,13 @@ export interface World {
   readonly catalog: Catalog;
   readonly config: Config;
   readonly database: string;
+  /** Where the tenant's tables are. */
+  databaseOf(tenant: string): string;
   readonly port: number;
   readonly id: string;
   readonly metricsUrl: string;
-  /** Superuser at a cluster. */
-  root(cluster?: string): Promise<pg.Client>;
+  /** Superuser at a cluster, in the tenant's database. */
+  root(cluster?: string, tenant?: string): Promise<pg.Client>;
   addTenant(name: string, options?: Partial<Tenant> & { primary?: string }): Promise<void>;
   /** Options for a client of the tenant. */
   as(tenant: string, more?: pg.ClientConfig): pg.ClientConfig;
@@ -51,59 +53,71 @@ export interface WorldOptions {
   readonly sql?: string;
   /** Wait until the proxy is ready; false for tests of starting. */
   readonly wait?: boolean;
+  /** What keeps tenants apart; default columns. Tables are the same, in a schema or database of each tenant. */
+  readonly isolation?: Tenant['isolation'];
   /** Host and port of a cluster as the proxy sees it, for fault proxies. */
   readonly via?: Readonly<Record<string, number>>;
 }
 
+/** Tenants must be known from the start where they have schemas or databases of their own. */
 export async function world(options: WorldOptions): Promise<World> {
   const nats = await testNats();
   const [first] = Object.values(options.servers);
   if (first === undefined) throw new Error('no server');
+  const isolation = options.isolation ?? 'column';
   const database = await first.createDatabase('door');
+  const databasePrefix = `${database}_`;
+  const databaseOf = (tenant: string): string =>
+    isolation === 'database' ? databasePrefix + tenant : database;
+  const databases = [...new Set([database, ...(options.tenants ?? []).map(databaseOf)])];
   for (const server of Object.values(options.servers)) {
-    if (server !== first) {
-      const client = await server.connect();
-      await client.query(`CREATE DATABASE "${database}"`);
-      await client.end();
+    const client = await server.connect();
+    for (const name of databases) {
+      if (server !== first || name !== database) await client.query(`CREATE DATABASE "${name}"`);
     }
+    await client.end();
   }
   const passwords = Object.fromEntries(
     ROLE_NAMES.map((role) => [role, derivePassword(SECRET, role)]),
   ) as Parameters<typeof setupCluster>[0]['passwords'];
   for (const [name, server] of Object.entries(options.servers)) {
-    const root = await connectPg(server.connection(database, 'postgres'));
-    await root.query(
-      `SET search_path = public;
-       CREATE FUNCTION drover_tenant_default() RETURNS text LANGUAGE sql STABLE
-         AS $$ SELECT split_part(current_setting('drover.context', true), '|', 1) $$;
-       ${options.sql ?? SCHEMA}`,
-    );
-    await root.end();
+    for (const db of databases) {
+      const root = await connectPg(server.connection(db, 'postgres'));
+      const homes = isolation === 'schema' ? (options.tenants ?? []) : [];
+      await root.query(
+        `SET search_path = public;
+         CREATE FUNCTION drover_tenant_default() RETURNS text LANGUAGE sql STABLE
+           AS $$ SELECT split_part(current_setting('drover.context', true), '|', 1) $$;
+         ${homes.length === 0 ? (options.sql ?? SCHEMA) : ''}
+         ${homes.map((tenant) => `CREATE SCHEMA "tenant_${tenant}"; SET search_path = "tenant_${tenant}", public; ${options.sql ?? SCHEMA}`).join('\n')}`,
+      );
+      await root.end();
+    }
     await setupCluster({
       cluster: clusterId(name),
-      databases: [database],
+      databases,
       connect: (db) => connectPg(server.connection(db, 'postgres')),
       passwords,
       contextKey: deriveContextKey(SECRET),
       tagging: {
-        mode: 'column',
+        mode: isolation,
         column: 'tenant',
         overrides: {},
         reference: [],
         exclude: [],
         schemaPrefix: 'tenant_',
-        databasePrefix: 'tenant_',
+        databasePrefix,
       },
       origins: [],
     });
   }
   const clusters = Object.entries(options.servers).map(
     ([name, server]) =>
-      `[[clusters]]\nname = "${name}"\nhost = "127.0.0.1"\nport = ${options.via?.[name] ?? server.port}\ndatabases = ["${database}"]\nsetup_user = "postgres"\nsetup_password = "x"\nsslmode = "disable"\n`,
+      `[[clusters]]\nname = "${name}"\nhost = "127.0.0.1"\nport = ${options.via?.[name] ?? server.port}\ndatabases = ${JSON.stringify(databases)}\nsetup_user = "postgres"\nsetup_password = "x"\nsslmode = "disable"\n`,
   );
   const port = await freePort();
   const config = parseConfig(
-    `[nats]\nurl = "${nats.url}"\n[security]\nsecret = "${SECRET}"\n[proxy]\nhost = "127.0.0.1"\nport = ${port}\n${options.proxy ?? ''}\n[telemetry]\nport = 0\nlog_level = "${process.env['DROVER_TEST_LOG'] ?? 'error'}"\n${clusters.join('')}`,
+    `[nats]\nurl = "${nats.url}"\n[security]\nsecret = "${SECRET}"\n[proxy]\nhost = "127.0.0.1"\nport = ${port}\n${options.proxy ?? ''}\n[tagging]\nmode = "${isolation}"\ndatabase_prefix = "${databasePrefix}"\n[telemetry]\nport = 0\nlog_level = "${process.env['DROVER_TEST_LOG'] ?? 'error'}"\n${clusters.join('')}`,
     'test.toml',
   );
   const bus = await connectBus({ url: nats.url, name: 'test' });
@@ -119,21 +133,21 @@ export async function world(options: WorldOptions): Promise<World> {
   running.catch((error: unknown) => ready.reject(error));
   const names = Object.keys(options.servers);
 
-  const root = async (cluster = names[0] ?? ''): Promise<pg.Client> => {
+  const root: World['root'] = async (cluster = names[0] ?? '', tenant) => {
     const server = options.servers[cluster];
     if (server === undefined) throw new Error(`no cluster ${cluster}`);
-    return server.connect(database);
+    return server.connect(tenant === undefined ? database : databaseOf(tenant));
   };
   const addTenant: World['addTenant'] = async (name, more = {}) => {
     const primary = clusterId(more.primary ?? names[0] ?? '');
-    const admin = await root(primary);
+    const admin = await root(primary, name);
     await openTenant(admin, { tenant: name, epoch: 1 });
     await admin.end();
     const now = new Date().toISOString();
     await catalog.createTenant(
       {
         tenant: tenantId(name),
-        isolation: more.isolation ?? 'column',
+        isolation: more.isolation ?? isolation,
         tier: 'standard',
         users: more.users ?? { app: { verifier: createVerifier(PASSWORD) } },
         state: more.state ?? 'active',
@@ -144,7 +158,7 @@ export async function world(options: WorldOptions): Promise<World> {
         epoch: epoch(1),
         epochSeq: 0,
         primary,
-        database,
+        database: databaseOf(name),
         tier: 'standard',
         replicas: {},
         state: 'active',
@@ -159,7 +173,7 @@ export async function world(options: WorldOptions): Promise<World> {
     port,
     user: `${tenant}.app`,
     password: PASSWORD,
-    database,
+    database: databaseOf(tenant),
     ...more,
   });
   const clients: pg.Client[] = [];
@@ -169,6 +183,7 @@ export async function world(options: WorldOptions): Promise<World> {
     catalog,
     config,
     database,
+    databaseOf,
     port,
     id: String(info['id']),
     metricsUrl: String(info['metricsUrl']),

@@ -1,6 +1,6 @@
 /**
- * PgBouncer beside Drover's proxy: transaction mode, the same pool, the same role. Every connection of its pool carries the tenant's
- * context from the start, so that PostgreSQL checks the same row-level policies behind both.
+ * PgBouncer beside Drover's proxy: transaction mode, as many connections, the same role. Every connection of its pools carries a tenant's
+ * context from the start, so that PostgreSQL checks the same row-level policies behind both: for several tenants it gets a pool for each.
  */
 import { spawn } from 'node:child_process';
 import { chmodSync, chownSync, closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
@@ -14,11 +14,11 @@ import { asUser, serverUser } from '@drover/local/server-user.ts';
 import { watchProcess } from '@drover/testkit';
 import { lastLines } from '../lib/service.ts';
 
-/** Sets the context of tenant 1 under epoch 1 for this backend, as the proxy would; see packages/pg/src/schema/context.sql.ts. */
+/** Sets the context of a tenant under epoch 1 for this backend, as the proxy would; see packages/pg/src/schema/context.sql.ts. */
 export const ATTACH_FUNCTION = `
-CREATE FUNCTION public.bench_attach() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION public.bench_attach(tenant text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  message text := '1|1';
+  message text := tenant || '|1';
   number bigint := drover.attach();
   pads record;
 BEGIN
@@ -26,7 +26,7 @@ BEGIN
   PERFORM set_config('drover.context', message || '|' || encode(sha256(pads.pad_outer || sha256(pads.pad_inner
     || convert_to(message || '|' || number, 'UTF8'))), 'hex'), false);
 END $$;
-GRANT EXECUTE ON FUNCTION public.bench_attach() TO drover_tenant;`;
+GRANT EXECUTE ON FUNCTION public.bench_attach(text) TO drover_tenant;`;
 
 interface Binary {
   readonly command: string;
@@ -41,11 +41,15 @@ export interface PgBouncer extends Closeable {
   readonly version: string;
   /** Prepared statements in transaction mode: from 1.21 on. */
   readonly prepares: boolean;
+  /** The database that stands for a tenant's connections while `of` tenants are at work. */
+  databaseOf(tenant: number, of: number): string;
 }
 
 export interface PgBouncerOptions {
   readonly folder: string;
   readonly poolSize: number;
+  /** Divides `poolSize`. */
+  readonly tenants: number;
   readonly server: {
     readonly port: number;
     readonly database: string;
@@ -56,16 +60,24 @@ export interface PgBouncerOptions {
 }
 
 export async function startPgBouncer(options: PgBouncerOptions): Promise<PgBouncer> {
-  const { folder, poolSize, server, client } = options;
+  const { folder, poolSize, tenants, server, client } = options;
   const binary = await findPgBouncer();
   const user = await serverUser(); // it refuses to run as root
   const port = await freePort();
   const dir = join(folder, 'pgbouncer');
   mkdirSync(dir, { mode: 0o755 });
+  const databaseOf = (tenant: number, of: number): string =>
+    of === 1 ? server.database : `${server.database}_${tenant}`;
+  const entry = (name: string, tenant: number, size: number): string =>
+    `${name} = host=127.0.0.1 port=${server.port} dbname=${server.database} user=${server.user} password=${server.password} ` +
+    `pool_size=${size} connect_query='SELECT public.bench_attach(''${tenant}'')'`;
+  const shares = Array.from({ length: tenants }, (_, i) =>
+    entry(databaseOf(i + 1, tenants), i + 1, poolSize / tenants),
+  );
   const files = {
     'users.txt': `"${client.user}" "${client.password}"\n`,
     'pgbouncer.ini': `[databases]
-${server.database} = host=127.0.0.1 port=${server.port} dbname=${server.database} user=${server.user} password=${server.password} connect_query='SELECT public.bench_attach()'
+${[entry(databaseOf(1, 1), 1, poolSize), ...shares].join('\n')}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = ${port}
@@ -73,7 +85,6 @@ unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = ${join(dir, 'users.txt')}
 pool_mode = transaction
-default_pool_size = ${poolSize}
 max_client_conn = 1000
 ignore_startup_parameters = extra_float_digits,options
 log_connections = 0
@@ -112,7 +123,7 @@ ${prepares(binary.version) ? 'max_prepared_statements = 200\n' : ''}`,
     child.kill('SIGKILL');
     await exited;
   };
-  return { pid, port, version: binary.version, prepares: prepares(binary.version), close };
+  return { pid, port, version: binary.version, prepares: prepares(binary.version), databaseOf, close };
 }
 
 function prepares(version: string): boolean {

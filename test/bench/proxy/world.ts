@@ -1,4 +1,4 @@
-/** One cluster with pgbench's tables as tenant 1's (its `bid`), and both poolers in front of it. */
+/** One cluster with pgbench's tables, each branch a tenant (its `bid`), and both poolers in front of it. */
 import { join } from 'node:path';
 import { connectBus } from '@drover/bus';
 import { openCatalog } from '@drover/catalog';
@@ -7,31 +7,30 @@ import { Closer, clusterId, epoch, must, tenantId } from '@drover/core';
 import { openTenant, scramVerifier } from '@drover/pg';
 import { testFolder } from '@drover/testkit';
 import { writeConfig } from '../lib/config-file.ts';
-import { pgbench } from '../lib/pgbench.ts';
+import { type PgbenchRun, pgbench } from '../lib/pgbench.ts';
 import { SUPER_PASSWORD, startBus, startServers } from '../lib/servers.ts';
 import { runVerb, startService } from '../lib/service.ts';
 import { ATTACH_FUNCTION, type PgBouncer, startPgBouncer } from './pgbouncer.ts';
+import { TENANTS } from './workloads.ts';
 
 const DATABASE = 'bench';
-const TENANT = tenantId('1');
 const PASSWORD = 'bench';
 export const POOL_SIZE = 8;
+const ALL = Array.from({ length: TENANTS }, (_, i) => tenantId(String(i + 1)));
 
 /** A front door: where pgbench connects to, and whose CPU counts. */
 export interface Door {
   readonly name: 'drover' | 'pgbouncer';
   readonly pid: number;
-  readonly connection: {
-    readonly port: number;
-    readonly user: string;
-    readonly password: string;
-    readonly database: string;
-  };
+  /** Of one of the tenants 1 to `of`, while as many are at work. */
+  connection(tenant: number, of: number): PgbenchRun['connection'];
 }
 
 export interface ProxyWorld {
   readonly drover: Door;
   readonly pgbouncer: Door;
+  /** Of Drover's proxy. */
+  readonly metricsUrl: string;
   readonly pgbouncerVersion: string;
   readonly prepares: boolean;
   readonly folder: string;
@@ -51,7 +50,7 @@ export async function startProxyWorld(input: {
     const server = must(east, 'cluster east');
     const nats = await startBus(closer, folder);
     const direct = { port: server.port, user: 'postgres', password: SUPER_PASSWORD, database: DATABASE };
-    await pgbench({ args: ['-i', '-s', '1', '-q'], connection: direct, signal: input.signal });
+    await pgbench({ args: ['-i', '-s', String(TENANTS), '-q'], connection: direct, signal: input.signal });
     const tables = ['accounts', 'branches', 'tellers', 'history'];
     const overrides = Object.fromEntries(tables.map((table) => [`public.pgbench_${table}`, 'bid']));
     const config = writeConfig({
@@ -67,7 +66,7 @@ export async function startProxyWorld(input: {
     };
     await runVerb(place, 'setup');
     const client = await server.connect();
-    await openTenant(client, { tenant: TENANT, epoch: 1 });
+    for (const tenant of ALL) await openTenant(client, { tenant, epoch: 1 });
     await client.query(ATTACH_FUNCTION);
     await client.query('CHECKPOINT');
     await register(config);
@@ -76,6 +75,7 @@ export async function startProxyWorld(input: {
       await startPgBouncer({
         folder,
         poolSize: POOL_SIZE,
+        tenants: TENANTS,
         server: {
           port: server.port,
           database: DATABASE,
@@ -90,18 +90,24 @@ export async function startProxyWorld(input: {
       drover: {
         name: 'drover',
         pid: proxy.pid,
-        connection: {
+        connection: (tenant) => ({
           port: Number(proxy.info['port']),
-          user: `${TENANT}.app`,
+          user: `${tenant}.app`,
           password: PASSWORD,
           database: DATABASE,
-        },
+        }),
       },
       pgbouncer: {
         name: 'pgbouncer',
         pid: pgbouncer.pid,
-        connection: { port: pgbouncer.port, user: 'app', password: PASSWORD, database: DATABASE },
+        connection: (tenant, of) => ({
+          port: pgbouncer.port,
+          user: 'app',
+          password: PASSWORD,
+          database: pgbouncer.databaseOf(tenant, of),
+        }),
       },
+      metricsUrl: String(proxy.info['metricsUrl']),
       pgbouncerVersion: pgbouncer.version,
       prepares: pgbouncer.prepares,
       close: () => closer.close(),
@@ -112,33 +118,35 @@ export async function startProxyWorld(input: {
   }
 }
 
-/** The tenant as `drover tenant create` leaves it. */
+/** The tenants as `drover tenant create` leaves them. */
 async function register(config: Config): Promise<void> {
   const bus = await connectBus({ url: config.nats.url, name: 'bench' });
   try {
     const catalog = await openCatalog(bus, { replicas: 1 });
     const now = new Date().toISOString();
-    await catalog.createTenant(
-      {
-        tenant: TENANT,
-        isolation: 'column',
-        tier: 'standard',
-        users: { app: { verifier: scramVerifier(PASSWORD) } },
-        state: 'active',
-        createdAt: now,
-      },
-      {
-        tenant: TENANT,
-        epoch: epoch(1),
-        epochSeq: 0,
-        primary: clusterId('east'),
-        database: DATABASE,
-        tier: 'standard',
-        replicas: {},
-        state: 'active',
-        updatedAt: now,
-      },
-    );
+    for (const tenant of ALL) {
+      await catalog.createTenant(
+        {
+          tenant,
+          isolation: 'column',
+          tier: 'standard',
+          users: { app: { verifier: scramVerifier(PASSWORD) } },
+          state: 'active',
+          createdAt: now,
+        },
+        {
+          tenant,
+          epoch: epoch(1),
+          epochSeq: 0,
+          primary: clusterId('east'),
+          database: DATABASE,
+          tier: 'standard',
+          replicas: {},
+          state: 'active',
+          updatedAt: now,
+        },
+      );
+    }
     await catalog.close();
   } finally {
     await bus.close();

@@ -5,6 +5,8 @@
 import type { Socket } from 'node:net';
 import { parameterFields } from '../protocol/fields.ts';
 import { PreparedSet, type Statement } from '../session/statements.ts';
+import type { Share } from './line.ts';
+import type { Waiter } from './pool.ts';
 
 export interface BackendOwner {
   onServerBytes(chunk: Buffer): void;
@@ -21,6 +23,8 @@ export class Backend {
   readonly socket: Socket;
   /** What drover.attach() returned: the number contexts are signed for. */
   readonly number: string;
+  /** The prepared statement that sets `drover.context`. */
+  readonly contextStatement: string;
   readonly pid: number;
   readonly secret: Buffer;
   readonly parameters: Map<string, string>;
@@ -40,6 +44,12 @@ export class Backend {
   readonly stale = new Set<Statement>();
   /** The unnamed statement that is prepared now: identity of its owner's Parse, or null. */
   unnamed: object | null = null;
+  /** The pool's: whom it serves, or served last. */
+  share: Share<Waiter> | null = null;
+  /** The pool's: it was handed out and has not come back. */
+  serving = false;
+  /** The pool's: since when it serves its tenant while others wait, `performance.now()`; 0: nobody does. */
+  turnBegan = 0;
   /** Cancel requests under way; while there is one, the backend is not given to anybody else. */
   cancels = 0;
   onCancelsDone: (() => void) | null = null;
@@ -51,12 +61,14 @@ export class Backend {
   constructor(options: {
     socket: Socket;
     number: string;
+    contextStatement: string;
     pid: number;
     secret: Buffer;
     parameters: Map<string, string>;
   }) {
     this.socket = options.socket;
     this.number = options.number;
+    this.contextStatement = options.contextStatement;
     this.pid = options.pid;
     this.secret = options.secret;
     this.parameters = options.parameters;

@@ -8,6 +8,7 @@ import { Assembler } from '../protocol/assembler.ts';
 import { message, parse, query, SSL_REQUEST, SYNC, startup } from '../protocol/builders.ts';
 import { errorFields, parameterFields, rowValues } from '../protocol/fields.ts';
 import { ScramClient } from '../protocol/scram.ts';
+import { secretStatementName } from '../session/statements.ts';
 import { Backend } from './backend.ts';
 
 export interface BackendTarget {
@@ -28,8 +29,8 @@ export class ServerError extends Error {
   }
 }
 
-/** Name of the prepared statement that sets `drover.context` from one bound parameter. */
-export const CONTEXT_STATEMENT = '_drover_context';
+/** Sets the context, which is read back from the result, and seeds the session's random numbers. */
+const CONTEXT_SQL = "SELECT pg_catalog.set_config('drover.context', $1, false), pg_catalog.setseed($2)";
 
 const MESSAGE_MAX = 1 << 20;
 
@@ -71,13 +72,10 @@ export async function connectBackend(
       } else if (m[0] === 0x5a) break;
     }
     let number = '';
+    const contextStatement = secretStatementName();
     if (options.attach) {
       socket.write(
-        Buffer.concat([
-          query('SELECT drover.attach()'),
-          parse(CONTEXT_STATEMENT, "SELECT pg_catalog.set_config('drover.context', $1, false)"),
-          SYNC,
-        ]),
+        Buffer.concat([query('SELECT drover.attach()'), parse(contextStatement, CONTEXT_SQL), SYNC]),
       );
       for (let ready = 0; ready < 2; ) {
         const m = await reader.next();
@@ -86,7 +84,7 @@ export async function connectBackend(
       }
     }
     reader.close();
-    return new Backend({ socket, number, pid, secret, parameters });
+    return new Backend({ socket, number, contextStatement, pid, secret, parameters });
   } catch (error) {
     socket.destroy();
     throw error;

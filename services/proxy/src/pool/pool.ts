@@ -1,11 +1,12 @@
 /**
- * The backends of one (cluster, database, role): bounded, last in first out, a tenant's own backend preferred; who finds none
- * waits in line, first come first served. Backends are opened when somebody waits. A server that does not answer makes
+ * The backends of one (cluster, database, role): bounded, a tenant's own backend preferred, the one used last first; who finds none
+ * waits in line (`line.ts`). Backends are opened when somebody waits. A server that does not answer makes
  * people wait, never fail: they leave by their own deadline or when their tenant moves elsewhere.
  */
 import { Backoff, describeError } from '@drover/core';
 import type { Backend } from './backend.ts';
 import { type BackendTarget, connectBackend, ServerError } from './connect.ts';
+import { Line, type Share, TURN_MS } from './line.ts';
 
 export interface Waiter {
   readonly tenant: string;
@@ -24,11 +25,13 @@ export class Pool {
   readonly target: BackendTarget;
   readonly #max: number;
   readonly #log: (message: string, fields: Record<string, unknown>) => void;
+  /** The one used last is the last. */
   readonly #idle: Backend[] = [];
   readonly #all = new Set<Backend>();
-  readonly #waiters = new Set<Waiter>();
+  readonly #line = new Line<Waiter>();
   readonly #backoff = new Backoff(50, 1000);
   #opening = 0;
+  #matching = false;
   #retry: NodeJS.Timeout | null = null;
   #closed = false;
   /** Why the last attempt to open failed; undefined when it worked. */
@@ -51,42 +54,76 @@ export class Pool {
       idle: this.#idle.length,
       busy: this.#all.size - this.#idle.length,
       opening: this.#opening,
-      waiting: this.#waiters.size,
+      waiting: this.#line.size,
     };
   }
 
-  /** A backend at once when nobody waits before; the tenant's own first. */
+  /** A backend at once: one of the tenant's own, or, when nobody waits, another's. */
   take(tenant: string): Backend | null {
-    if (this.#waiters.size > 0) return null;
-    return this.#pick(tenant);
+    const share = this.#line.share(tenant);
+    const backend = this.#own(share) ?? (this.#mayChange(share) ? this.#oldest() : null);
+    if (backend === null) this.#line.settle(share);
+    else this.#serve(backend, share);
+    return backend;
   }
 
-  #pick(tenant: string): Backend | null {
+  /** The tenant's own idle backend that was used last, while its turn lasts. */
+  #own(share: Share<Waiter>): Backend | null {
+    if (share.backends === share.busy || share.waiters.size > 0) return null;
     const idle = this.#idle;
     for (let i = idle.length - 1; i >= 0; i--) {
       const backend = idle[i];
-      if (backend !== undefined && backend.tenant === tenant) {
-        idle.splice(i, 1);
-        return backend;
-      }
+      if (backend === undefined || backend.share !== share) continue;
+      if (this.#line.size > 0 && this.#turnOver(backend)) continue;
+      idle.splice(i, 1);
+      return backend;
     }
-    // A backend another tenant used costs a round trip of preparation; opening one costs far more.
-    return idle.pop() ?? null;
+    return null;
+  }
+
+  /** Whether to take another tenant's backend now. Who has some at work waits for the end of this turn of the event loop: one may become free. */
+  #mayChange(share: Share<Waiter>): boolean {
+    return this.#line.size === 0 && (share.busy === 0 || this.#idle[0]?.share === null);
+  }
+
+  /** The idle backend that its tenant has missed longest. */
+  #oldest(): Backend | null {
+    return this.#idle.shift() ?? null;
+  }
+
+  #serve(backend: Backend, share: Share<Waiter>): void {
+    backend.serving = true;
+    this.#line.begin(share);
+    const before = backend.share;
+    if (before === share) return;
+    backend.share = share;
+    share.backends++;
+    if (before === null) return;
+    before.backends--;
+    this.#line.settle(before);
+  }
+
+  #served(backend: Backend): void {
+    if (!backend.serving || backend.share === null) return;
+    backend.serving = false;
+    this.#line.end(backend.share);
   }
 
   wait(waiter: Waiter): void {
-    this.#waiters.add(waiter);
-    this.#open();
+    this.#line.join(waiter);
+    if (this.#idle.length > 0) this.#matchSoon();
+    else this.#open();
   }
 
   leave(waiter: Waiter): void {
-    this.#waiters.delete(waiter);
+    this.#line.leave(waiter);
   }
 
   /** Gives a backend back. It must be idle on the server, with nothing owed. */
   release(backend: Backend): void {
     backend.owner = null;
     if (backend.closed) return;
+    this.#served(backend);
     if (backend.tainted || this.#closed) {
       backend.destroy();
       return;
@@ -96,13 +133,56 @@ export class Pool {
       return;
     }
     if (backend.socket.isPaused()) backend.socket.resume();
-    const [next] = this.#waiters;
-    if (next === undefined) {
-      this.#idle.push(backend);
+    const { share } = backend;
+    if (this.#line.size === 0) backend.turnBegan = 0;
+    else if (share !== null && this.#line.stays(share, this.#turnOver(backend))) {
+      this.#give(backend, share);
       return;
+    } else this.#matchSoon();
+    this.#idle.push(backend);
+  }
+
+  #turnOver(backend: Backend): boolean {
+    const now = performance.now();
+    if (backend.turnBegan === 0) backend.turnBegan = now;
+    return now - backend.turnBegan >= TURN_MS;
+  }
+
+  #give(backend: Backend, share: Share<Waiter>): void {
+    const waiter = this.#line.call(share);
+    if (waiter === undefined) return;
+    this.#serve(backend, share);
+    waiter.give(backend);
+  }
+
+  /**
+   * A backend changes its tenant at the end of this turn of the event loop: what has arrived meanwhile may make that unnecessary, because
+   * its tenant's next client takes it, or the waiting one's own backend becomes free.
+   */
+  #matchSoon(): void {
+    if (this.#matching) return;
+    this.#matching = true;
+    setImmediate(() => {
+      this.#matching = false;
+      this.#match();
+    });
+  }
+
+  #match(): void {
+    for (const backend of Array.from(this.#idle)) {
+      const { share } = backend;
+      if (share === null || !this.#line.stays(share, this.#turnOver(backend))) continue;
+      this.#idle.splice(this.#idle.indexOf(backend), 1);
+      this.#give(backend, share);
     }
-    this.#waiters.delete(next);
-    next.give(backend);
+    while (this.#line.size > 0) {
+      const backend = this.#oldest();
+      const share = this.#line.turn(backend?.share ?? null);
+      if (backend === null || share === null) break;
+      if (share !== backend.share) backend.turnBegan = performance.now();
+      this.#give(backend, share);
+    }
+    this.#open();
   }
 
   close(): void {
@@ -116,7 +196,7 @@ export class Pool {
     while (
       !this.#closed &&
       this.#retry === null &&
-      this.#opening < this.#waiters.size &&
+      this.#opening < this.#line.size &&
       this.#all.size + this.#opening < this.#max
     ) {
       this.#opening++;
@@ -150,10 +230,7 @@ export class Pool {
       this.#log('cannot open a backend', { pool: this.name, error: this.lastError });
     }
     if (error instanceof ServerError && HOPELESS.has(error.code)) {
-      for (const waiter of Array.from(this.#waiters)) {
-        this.#waiters.delete(waiter);
-        waiter.refuse(error);
-      }
+      for (const waiter of this.#line.dismiss()) waiter.refuse(error);
       return;
     }
     this.#retry ??= setTimeout(() => {
@@ -164,6 +241,13 @@ export class Pool {
 
   #gone(backend: Backend): void {
     this.#all.delete(backend);
+    this.#served(backend);
+    const { share } = backend;
+    if (share !== null) {
+      share.backends--;
+      backend.share = null;
+      this.#line.settle(share);
+    }
     const at = this.#idle.indexOf(backend);
     if (at !== -1) this.#idle.splice(at, 1);
     this.#open();

@@ -76,17 +76,28 @@ export const parse = (name: string, sql: string): Buffer => message('P', name, s
 /** Close of a named statement. */
 export const closeStatement = (name: string): Buffer => message('C', Buffer.from('S'), name);
 
-/** Bind (text parameters, unnamed portal), Execute, Sync: one execution of a prepared statement. */
-export function bindExecuteSync(statement: string, values: readonly string[]): Buffer {
-  const parameters = values.flatMap((value) => {
-    const bytes = Buffer.from(value);
-    return [int32(bytes.length), bytes];
-  });
-  return Buffer.concat([
-    message('B', '', statement, int16(0), int16(values.length), ...parameters, int16(0)),
-    message('E', '', int32(0)),
-    SYNC,
-  ]);
+const EXECUTE_SYNC = Buffer.concat([message('E', '', int32(0)), SYNC]);
+
+/** Bind, Execute, Sync of a statement with two text parameters, in one piece: sent whenever a backend changes its tenant. */
+export function contextQuery(statement: string, context: string, seed: string): Buffer {
+  const name = statement.length;
+  const first = Buffer.byteLength(context);
+  const size = 4 + 1 + name + 1 + 2 + 2 + 4 + first + 4 + seed.length + 2;
+  const out = Buffer.allocUnsafe(1 + size + EXECUTE_SYNC.length);
+  out[0] = 0x42;
+  let p = out.writeUInt32BE(size, 1);
+  out[p++] = 0; // the unnamed portal
+  p += out.write(statement, p, 'latin1');
+  out[p++] = 0;
+  p = out.writeInt16BE(0, p); // all parameters are text
+  p = out.writeInt16BE(2, p);
+  p = out.writeInt32BE(first, p);
+  p += out.write(context, p, 'utf8');
+  p = out.writeInt32BE(seed.length, p);
+  p += out.write(seed, p, 'latin1');
+  p = out.writeInt16BE(0, p); // all results are text
+  EXECUTE_SYNC.copy(out, p);
+  return out;
 }
 
 /** StartupMessage of protocol 3.0. */

@@ -38,6 +38,11 @@ export class LeaseGuard {
     value: () => Record<string, unknown>;
     replicas: number;
     signal: AbortSignal;
+    /**
+     * Resolves when every placement written before the call is known. A move waits for the proxies that were alive when it looked; one that
+     * comes later must know of the move before it writes, or it writes where nobody may any more.
+     */
+    caughtUp: () => Promise<void>;
     onHeld: () => void;
     onLost: () => void;
     onError: (why: string) => void;
@@ -60,6 +65,12 @@ export class LeaseGuard {
           onLost: () => lost.resolve(),
         });
         if (lease === undefined) return;
+        try {
+          await options.caughtUp();
+        } catch (error) {
+          await lease.release();
+          throw error;
+        }
         this.#name = name;
         this.#lease = lease;
         options.onHeld();

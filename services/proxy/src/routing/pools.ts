@@ -1,10 +1,11 @@
-/** One pool per (cluster, database, role), made when first needed. */
+/**
+ * One pool per cluster and database, made when first needed. All tenants of a database share it, whatever keeps them apart: their rows or
+ * schemas by the policies that read the signed context, their databases by having pools of their own.
+ */
 import type { Placement } from '@drover/catalog';
 import { type Config, roleConnection } from '@drover/config';
-import { type TenantId, tenantToken } from '@drover/core';
-import { quoteIdent, ROLES } from '@drover/pg';
+import { ROLES } from '@drover/pg';
 import { Pool } from '../pool/pool.ts';
-import type { TenantRecord } from './tenant-book.ts';
 
 export class Pools {
   readonly #config: Config;
@@ -20,25 +21,22 @@ export class Pools {
     return this.#pools.values();
   }
 
-  /** The pool that serves the tenant where it is placed, and SQL that goes in front of the client's settings. */
-  of(record: TenantRecord, placement: Placement): { pool: Pool; settings: string } | undefined {
+  /** The pool that serves the placement; undefined when its cluster is not in the configuration. */
+  of(placement: Placement): Pool | undefined {
     const cluster = this.#config.clusters.find((c) => c.name === placement.primary);
     if (cluster === undefined) return undefined;
-    const schema = record.isolation === 'schema';
-    const role = schema ? `drover_t_${tenantToken(record.tenant as TenantId)}` : ROLES.tenant;
-    const name = `${cluster.name}/${placement.database}/${role}`;
+    const name = `${cluster.name}/${placement.database}`;
     let pool = this.#pools.get(name);
     if (pool === undefined) {
       pool = new Pool({
         name,
-        target: roleConnection(cluster, role, this.#config.security.secret, placement.database),
+        target: roleConnection(cluster, ROLES.tenant, this.#config.security.secret, placement.database),
         max: this.#config.proxy.poolSize,
         log: this.#log,
       });
       this.#pools.set(name, pool);
     }
-    const home = this.#config.tagging.schemaPrefix + record.tenant;
-    return { pool, settings: schema ? `SET search_path TO ${quoteIdent(home)}` : '' };
+    return pool;
   }
 
   close(): void {

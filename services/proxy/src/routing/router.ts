@@ -11,8 +11,6 @@ export interface Route {
   readonly epoch: number;
   /** `<tenant>|<epoch>`, the key of {@link Backend.context}. */
   readonly context: string;
-  /** SQL in front of the client's own settings. */
-  readonly settings: string;
 }
 
 export type HoldReason = 'moving' | 'lease' | 'unplaced' | 'stale';
@@ -26,7 +24,7 @@ export interface RouterPorts {
   /** Whether this proxy may send anything to a primary now. */
   leaseValid(): boolean;
   /** The pool that serves the placement; undefined when the cluster is not in the configuration. */
-  pool(record: TenantRecord, placement: Placement): { pool: Pool; settings: string } | undefined;
+  pool(placement: Placement): Pool | undefined;
 }
 
 const HOLD: Readonly<Record<HoldReason, Decision>> = {
@@ -52,15 +50,14 @@ export class Router {
     if (placement.epoch === refusedEpoch) return HOLD.stale;
     // Placements are replaced, never changed: the same object means the same route.
     if (record.routed === placement && record.route !== null) return record.route;
-    const found = this.#ports.pool(record, placement);
-    if (found === undefined) return HOLD.unplaced;
+    const pool = this.#ports.pool(placement);
+    if (pool === undefined) return HOLD.unplaced;
     const route: Decision = {
       kind: 'go',
       route: {
-        pool: found.pool,
+        pool,
         epoch: placement.epoch,
         context: `${record.tenant}|${placement.epoch}`,
-        settings: found.settings,
       },
     };
     record.routed = placement;

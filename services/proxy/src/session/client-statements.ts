@@ -33,6 +33,8 @@ export class ClientStatements {
   readonly #registry: StatementRegistry;
   readonly #named = new Map<string, Named>();
   unnamed: Unnamed | null = null;
+  /** The named statement that was bound last; null: the unnamed was. */
+  lastBound: Statement | null = null;
 
   constructor(registry: StatementRegistry) {
     this.#registry = registry;
@@ -81,6 +83,14 @@ export class ClientStatements {
     }
     if (note.onBackend) backend?.prepared.delete(statement);
     if (name !== null && this.#named.get(name)?.statement === statement) this.forget(name);
+  }
+
+  /** DDL changed a result type: PostgreSQL refuses the old plan for ever; the next use prepares it anew. */
+  planOutdated(backend: Backend | null): void {
+    const { lastBound } = this;
+    if (backend === null || lastBound === null) return;
+    backend.prepared.delete(lastBound);
+    backend.stale.add(lastBound);
   }
 
   /** The read buffer the unnamed statement stands in is let go. */

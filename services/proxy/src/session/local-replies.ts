@@ -1,7 +1,12 @@
 /** Replies the proxy gives in the server's place when there is none: each segment gets one error and one ReadyForQuery. Pure. */
-import { READY_IDLE } from '../protocol/builders.ts';
+import { CLOSE_COMPLETE, PARSE_COMPLETE, READY_IDLE } from '../protocol/builders.ts';
 import type { ParseNote } from './client-statements.ts';
 import { ENTRY, KIND, type Replies, SWALLOW } from './replies.ts';
+
+/** The reply to a Parse or Close that was answered without the server. */
+export function forged(kind: number): Buffer {
+  return kind === ENTRY.localParse ? PARSE_COMPLETE : CLOSE_COMPLETE;
+}
 
 /**
  * Answers for messages that were never sent. `skipping`: an error was told and the client's Sync has not come yet.

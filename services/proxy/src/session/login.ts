@@ -38,6 +38,8 @@ export interface LoginPorts {
   findTenant(name: string): Tenant | undefined;
   /** Database of the tenant's placement; undefined when it has none. */
   databaseOf(tenant: Tenant): string | undefined;
+  /** What the tenant's clients begin with where they ask for nothing else. */
+  settingsOf(tenant: Tenant): ReadonlyMap<string, string>;
   findSession(pid: number): Session | undefined;
   open(options: {
     socket: Socket;
@@ -197,7 +199,7 @@ async function login(shake: Handshake, startup: Startup, ports: LoginPorts): Pro
   const session = ports.open({
     socket,
     tenant,
-    settings: new SettingsClass(wanted.settings),
+    settings: new SettingsClass(new Map([...ports.settingsOf(tenant), ...wanted.settings])),
     longKey: minor >= 2,
   });
   if (!('login' in session)) throw new Refused(session.code, session.message);

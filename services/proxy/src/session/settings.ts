@@ -1,6 +1,7 @@
 /**
  * A client's settings: what it asked for at login and what it SET since, as SQL that gives any backend the same state. Pure.
  */
+import { quoteIdent } from '@drover/pg';
 import { readOptions } from '../protocol/startup.ts';
 import type { Effect } from './statement-effects.ts';
 import { protectedSetting } from './statement-effects.ts';
@@ -76,6 +77,16 @@ function refuse(code: string, message: string): StartupSettings {
   return { kind: 'refused', code, message };
 }
 
+/** What the clients of a tenant begin with: its own schema is where names are looked up first, when it has one. */
+export function homeSettings(
+  tenant: { readonly tenant: string; readonly isolation: string },
+  schemaPrefix: string,
+): ReadonlyMap<string, string> {
+  if (tenant.isolation !== 'schema') return new Map();
+  const path = `${quoteIdent(schemaPrefix + tenant.tenant)}, public`;
+  return new Map([['search_path', setConfigSql('search_path', path)]]);
+}
+
 /** The settings of one client. {@link signature} equals another's exactly when the SQL does. */
 export class Settings {
   readonly #startup: ReadonlyMap<string, string>;
@@ -116,8 +127,7 @@ export class Settings {
       }
       case 'resetAll':
       case 'discardAll':
-        this.#current = this.#startup;
-        this.#signature = sign(this.#startup);
+        this.#replace(this.#startup);
         break;
       case 'deallocate':
         break;

@@ -3,6 +3,7 @@
  * some are recorded and replayed elsewhere, some are replaced by a harmless statement and emulated, some bind the client to its backend, a few are refused.
  */
 import { FLAG, scanSql, skipQuoted, splitStatements } from '../protocol/sql-scan.ts';
+import { refusalSql } from './statement-messages.ts';
 
 export type Effect =
   /** Setting `key` now has the value that `sql` gives it. */
@@ -26,6 +27,13 @@ export interface Verdict {
   /** The backend is closed after this transaction. */
   readonly taints: boolean;
   readonly refusal?: { readonly code: string; readonly message: string };
+}
+
+/** SQL to send in place of what was judged: the refusal, or the emulation; undefined: as it came. */
+export function replacementOf(verdict: Verdict): string | undefined {
+  return verdict.refusal === undefined
+    ? verdict.sql
+    : refusalSql(verdict.refusal.code, verdict.refusal.message);
 }
 
 export interface EffectsContext {
@@ -148,7 +156,7 @@ function judgeOne(statement: string, alone: boolean, context: EffectsContext): J
   const tail = statement.slice(verb.length).trim();
   switch (verb) {
     case 'set':
-      return judgeSet(tail, alone);
+      return judgeSet(tail, alone, context);
     case 'reset':
       return judgeReset(tail, alone, context);
     case 'discard':
@@ -180,7 +188,7 @@ function judgeOne(statement: string, alone: boolean, context: EffectsContext): J
   }
 }
 
-function judgeSet(tail: string, alone: boolean): Judged {
+function judgeSet(tail: string, alone: boolean, context: EffectsContext): Judged {
   const local = /^local\s+/i.test(tail);
   const body = tail.replace(/^(local|session)\s+(?!authorization\b|characteristics\b)/i, '');
   if (/^(transaction|constraints)\b/i.test(body)) return {};
@@ -211,8 +219,8 @@ function judgeSet(tail: string, alone: boolean): Judged {
     return why === null ? {} : { refusal: { code: '42501', message: why } };
   }
   if (local) return {};
+  if (/^default$/i.test(value.trim())) return resetTo(key, alone, context);
   if (!alone) return { pin: 'set' };
-  if (/^default$/i.test(value.trim())) return { effect: { kind: 'reset', key } };
   return { effect: { kind: 'set', key, sql: `SET ${body}` } };
 }
 
@@ -225,6 +233,11 @@ function judgeReset(tail: string, alone: boolean, context: EffectsContext): Judg
   if (key.startsWith('drover.'))
     return { refusal: { code: '42501', message: protectedSetting(key, undefined) ?? '' } };
   if (isProtected(key)) return {};
+  return resetTo(key, alone, context);
+}
+
+/** Back to what the client asked for at login, or to the default. */
+function resetTo(key: string, alone: boolean, context: EffectsContext): Judged {
   const wanted = context.startupSetting(key);
   return {
     ...(wanted === undefined ? {} : { replacement: wanted }),

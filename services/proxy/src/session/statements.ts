@@ -2,6 +2,7 @@
  * Prepared statements shared by all clients: each distinct text with its parameter types has one server-side name, known to every
  * backend that has been told. A client's own names are a map of its session. Bounded; names are never used twice.
  */
+import { randomBytes } from 'node:crypto';
 import { scanSql } from '../protocol/sql-scan.ts';
 
 export interface Statement {
@@ -14,6 +15,14 @@ export interface Statement {
   users: number;
 }
 
+/**
+ * A name nobody can guess: a tenant's SQL could EXECUTE or EXPLAIN what another tenant has left on a shared backend, and the constants in
+ * a statement's text are the other's (I6).
+ */
+export function secretStatementName(): string {
+  return `_drover_${randomBytes(12).toString('base64url')}`;
+}
+
 /** Statements kept although no client names them any more. */
 const UNUSED_MAX = 5000;
 
@@ -21,7 +30,6 @@ export class StatementRegistry {
   readonly #byKey = new Map<string, Statement>();
   readonly #keys = new Map<Statement, string>();
   readonly #unused = new Set<Statement>();
-  #next = 1;
 
   get size(): number {
     return this.#byKey.size;
@@ -32,7 +40,7 @@ export class StatementRegistry {
     const key = body.toString('latin1');
     let found = this.#byKey.get(key);
     if (found === undefined) {
-      const serverName = `_drover_${this.#next++}`;
+      const serverName = secretStatementName();
       const parse = Buffer.allocUnsafe(5 + serverName.length + 1 + body.length);
       parse[0] = 0x50;
       parse.writeUInt32BE(parse.length - 1, 1);
