@@ -1,8 +1,9 @@
 /**
- * The writes of a publisher, and what of them has arrived. No state: what a write means for the rest is for `stream-publisher.ts` to say.
+ * The writes of a publisher, and what of them has arrived. What a write means for the rest is for `stream-publisher.ts` to say.
  */
 import { type ClusterId, DroverError, must } from '@drover/core';
 import { headers, type MsgHdrs } from '@nats-io/transport-node';
+import { AckInbox } from './ack-inbox.ts';
 import type { Bus } from './connect.ts';
 import { H_ID } from './headers.ts';
 import { streamName } from './names.ts';
@@ -17,7 +18,7 @@ export interface Item {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-const ACK_TIMEOUT_MS = 10_000;
+const H_EXPECTED = 'Nats-Expected-Last-Sequence';
 /** Reads at a time when what is stored is compared with what was sent. */
 const COMPARE_AT_ONCE = 8;
 
@@ -27,6 +28,7 @@ export class StreamWriter {
   readonly #partition: number;
   readonly #created: string;
   readonly #name: string;
+  readonly #acks: AckInbox;
 
   constructor(bus: Bus, stream: { cluster: ClusterId; partition: number; created: string }) {
     this.#bus = bus;
@@ -34,16 +36,21 @@ export class StreamWriter {
     this.#partition = stream.partition;
     this.#created = stream.created;
     this.#name = streamName(stream.cluster, stream.partition);
+    this.#acks = new AckInbox(bus);
   }
 
-  /** The sequence it is stored at. Rejects with what the server or the library says. */
-  async one(item: Item): Promise<number> {
-    const ack = await this.#bus.js.publish(item.subject, item.data, {
-      headers: headersOf(item),
-      expect: { lastSequence: item.seq - 1 },
-      timeout: ACK_TIMEOUT_MS,
-    });
-    return ack.seq;
+  close(): void {
+    this.#acks.close();
+  }
+
+  /** The sequence it is stored at. Rejects with what the server says, or when it is silent. */
+  one(item: Item): Promise<number> {
+    return this.#acks.ask(item.subject, item.data, expecting(item));
+  }
+
+  /** Without an answer: a later message's, which expects this one to be there, is that of both. Throws when the connection is closed. */
+  quiet(item: Item): void {
+    this.#bus.nc.publish(item.subject, item.data, { headers: expecting(item) });
   }
 
   /** All of them or none (ADR-50 of NATS): the batch takes effect with its last message, which alone is answered. Gives that one's sequence. */
@@ -54,7 +61,7 @@ export class StreamWriter {
       const h = headersOf(item);
       h.set('Nats-Batch-Id', id);
       h.set('Nats-Batch-Sequence', String(i + 1));
-      if (i === 0) h.set('Nats-Expected-Last-Sequence', String(item.seq - 1));
+      if (i === 0) h.set(H_EXPECTED, String(item.seq - 1));
       return h;
     };
     for (const [i, item] of items.slice(0, -1).entries()) {
@@ -62,8 +69,7 @@ export class StreamWriter {
     }
     const h = headersAt(last, items.length - 1);
     h.set('Nats-Batch-Commit', '1');
-    const ack = await this.#bus.js.publish(last.subject, last.data, { headers: h, timeout: ACK_TIMEOUT_MS });
-    return ack.seq;
+    return await this.#acks.ask(last.subject, last.data, h);
   }
 
   /**
@@ -99,6 +105,12 @@ export class StreamWriter {
       facts: { seq, found: found?.header.get(H_ID), expected: item?.id },
     });
   }
+}
+
+function expecting(item: Item): MsgHdrs {
+  const h = headersOf(item);
+  h.set(H_EXPECTED, String(item.seq - 1));
+  return h;
 }
 
 function headersOf(item: Item): MsgHdrs {

@@ -71,7 +71,8 @@ export async function begin(session: Session, entries: readonly Entry[]): Promis
   flight.statement('BEGIN ISOLATION LEVEL READ COMMITTED');
   flight.statement('SET CONSTRAINTS ALL DEFERRED');
   if (tenants.length > 0) {
-    flight.statement(
+    session.repeated(
+      flight,
       `SELECT ${TENANT_COLUMNS} FROM drover.tenant WHERE tenant = ANY ($1::text[]) ORDER BY tenant FOR NO KEY UPDATE`,
       [arrayLiteral(tenants)],
     );
@@ -113,7 +114,7 @@ export async function finish(target: Target, { routed, misses, position }: Endin
   const durable =
     routed.barriers.length + routed.notes.length + routed.parked.length + routed.held.length > 0;
   if (durable) flight.statement('SET LOCAL synchronous_commit = on');
-  writeStates(flight, [...routed.dirty]);
+  writeStates(session, flight, [...routed.dirty]);
   for (const note of routed.notes) writeNote(flight, note);
   writeMisses(flight, routed, misses);
   if (position !== null) writePosition(flight, target, position);
@@ -123,11 +124,12 @@ export async function finish(target: Target, { routed, misses, position }: Endin
   session.committed();
 }
 
-export function writeStates(flight: Flight, states: readonly TenantState[]): void {
+export function writeStates(session: Session, flight: Flight, states: readonly TenantState[]): void {
   if (states.length === 0) return;
   const column = (get: (state: TenantState) => string | number | null): string =>
     arrayLiteral(states.map(get));
-  flight.statement(
+  session.repeated(
+    flight,
     `UPDATE drover.tenant AS t SET feed = u.feed, system_id = u.system_id, generation = u.generation, commit_lsn = u.commit_lsn,
       part = u.part, stream = u.stream, stream_seq = u.stream_seq, skip_lsn = u.skip_lsn,
       commit_time = to_timestamp(u.commit_ms / 1000.0), reason = u.reason, updated_at = clock_timestamp()
@@ -152,7 +154,8 @@ export function writeStates(flight: Flight, states: readonly TenantState[]): voi
 }
 
 export function writePosition(flight: Flight, target: Target, position: StreamPosition): void {
-  flight.statement(
+  target.session.repeated(
+    flight,
     `INSERT INTO drover.stream_position AS p (source, partition, stream_created, stream_seq, commit_time)
     VALUES ($1, $2::int, $3, $4::bigint, to_timestamp($5::float8 / 1000.0))
     ON CONFLICT (source, partition) DO UPDATE SET stream_created = excluded.stream_created, stream_seq = excluded.stream_seq,

@@ -237,7 +237,7 @@ async function changeRow(
     const made = state === undefined ? { demoted: [] } : change(state);
     const flight = session.flight();
     flight.statement('SET LOCAL synchronous_commit = on');
-    if (state !== undefined) writeStates(flight, [state]);
+    if (state !== undefined) writeStates(session, flight, [state]);
     if ('note' in made && made.note !== undefined) writeNote(flight, made.note);
     flight.statement('COMMIT');
     await session.send(flight);

@@ -62,7 +62,12 @@ export class Flight {
   statement(sql: string, params: readonly (string | null)[] = [], silent = false): void {
     if (silent) this.#silent.add(this.#statements);
     this.parse('', sql, []);
-    this.bindStart('');
+    this.execute('', params);
+  }
+
+  /** A prepared statement with text parameters. */
+  execute(name: string, params: readonly (string | null)[]): void {
+    this.bindStart(name);
     const { out } = this;
     out.int16(0);
     out.int16(params.length);

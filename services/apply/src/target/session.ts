@@ -100,6 +100,11 @@ export class Session implements Flyer {
     return answer?.rows ?? [];
   }
 
+  /** A statement that every batch has: parsed and planned once. */
+  repeated(flight: Flight, sql: string, params: readonly (string | null)[]): void {
+    flight.execute(this.prepared(flight, sql, []), params);
+  }
+
   /** Name of the prepared statement; parsed in `flight` when this connection does not have it yet. */
   prepared(flight: Flight, sql: string, types: readonly number[]): string {
     const known = this.#prepared.get(sql);

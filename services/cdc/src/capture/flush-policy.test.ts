@@ -11,6 +11,7 @@ const IDLE: LaneLoad = {
   behind: false,
   blocks: 1,
   behindMs: 0,
+  publishedAtMs: 0,
 };
 const BEHIND = { behind: true, behindMs: 400, blocks: 20 };
 const NEVER = Number.POSITIVE_INFINITY;
@@ -19,6 +20,7 @@ describe('flushing', () => {
   it.each<[string, Partial<LaneLoad>, number, ReturnType<typeof decideFlush>]>([
     ['nothing waits', { waitingBytes: 0, urgent: true }, 200, NEVER],
     ['idle: at once', {}, 100, 'flush'],
+    ['just published: a moment later', { publishedAtMs: 199 }, 200, 1],
     ['catching up: by age', { behind: true }, 105, 15],
     ['catching up: old enough', { behind: true }, 120, 'flush'],
     ['a group is in flight: by age', { inFlightGroups: 1 }, 110, 10],

@@ -18,6 +18,8 @@ export interface LaneLoad {
   readonly behind: boolean;
   /** Open and finished blocks that wait. */
   readonly blocks: number;
+  /** When the reader last published anything, in any lane; monotonic milliseconds. */
+  readonly publishedAtMs: number;
   /** For so long the source has had something newer than what was read. */
   readonly behindMs: number;
 }
@@ -39,6 +41,11 @@ const WORTH_BYTES = 32 * 1024;
 /** Behind by less than this is no catching up: a pause of the garbage collector, a busy neighbour. */
 const BEHIND_MS = 100;
 const COLLECT_MS_MAX = 500;
+/**
+ * Groups are no closer together than this. What comes seldom goes at once; of thousands of small transactions a second several share a group,
+ * a write to the bus and a batch at the replica, each of which costs more than the rows in it.
+ */
+const SPACING_MS = 2;
 
 export function decideFlush(load: LaneLoad, limits: FlushLimits, nowMs: number): FlushAnswer {
   if (load.waitingBytes === 0) return Number.POSITIVE_INFINITY;
@@ -47,7 +54,10 @@ export function decideFlush(load: LaneLoad, limits: FlushLimits, nowMs: number):
   const worth = catchingUp ? Math.min(limits.laneBytes, load.blocks * WORTH_BYTES) : 0;
   const enough = Math.max(worth, LANE_BLOCKS * limits.blockBytes);
   if (load.largestBytes >= limits.blockBytes || load.waitingBytes >= enough) return 'flush';
-  if (load.inFlightGroups === 0 && !load.behind) return 'flush';
+  if (load.inFlightGroups === 0 && !load.behind) {
+    const freeMs = load.publishedAtMs + SPACING_MS - nowMs;
+    return freeMs <= 0 ? 'flush' : freeMs;
+  }
   // Two groups in flight keep the bus busy; a third would only cut blocks smaller.
   if (load.inFlightGroups >= 2) return Number.POSITIVE_INFINITY;
   // Whoever is behind already does not notice half as much again.

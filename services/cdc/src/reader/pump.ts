@@ -50,6 +50,7 @@ export class Pump implements WalHandler {
   readonly #ahead: { readonly lsn: Lsn; readonly atMs: number }[] = [];
   #readBytes = 0;
   #behind = false;
+  #publishedAtMs = Number.NEGATIVE_INFINITY;
   #keepaliveEnd: Lsn = LSN_ZERO;
   #timer: NodeJS.Timeout | undefined;
   #pausedAtMs: number | null = null;
@@ -149,6 +150,7 @@ export class Pump implements WalHandler {
     const { feeds, limits } = this.#options;
     const nowMs = this.#options.nowMs();
     const { behindMs } = this;
+    const publishedAtMs = this.#publishedAtMs; // before this step: lanes that are due go together
     // A third: one collects, two are in flight.
     const flushLimits = { ...limits, laneBytes: limits.heldBytes / (3 * feeds.length) };
     let waitMs = Number.POSITIVE_INFINITY;
@@ -165,6 +167,7 @@ export class Pump implements WalHandler {
         behind: this.#behind,
         blocks: lane.waitingBlocks,
         behindMs,
+        publishedAtMs,
       };
       const answer = decideFlush(load, flushLimits, nowMs);
       if (answer === 'flush') this.#flush(feed);
@@ -181,6 +184,7 @@ export class Pump implements WalHandler {
     feed.oldestAtMs = 0;
     if (group === null) return;
     this.#options.failpoint?.('before-publish');
+    this.#publishedAtMs = this.#options.nowMs();
     feed.inFlight.push(group);
     void this.#publish(feed, group);
     this.#options.failpoint?.('after-publish');
