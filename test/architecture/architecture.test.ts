@@ -38,6 +38,16 @@ describe('the house', () => {
     expect(violations(files, workspaces())).toEqual([]);
   });
 
+  it('declares every metric of a service in its catalogue', () => {
+    const strays = sources().filter(
+      ({ path, text }) =>
+        path.startsWith('services/') &&
+        !path.endsWith('.test.ts') &&
+        /\b(?:telemetry\.)?metrics\.(?:counter|gauge|histogram)\(/i.test(text),
+    );
+    expect(strays.map(({ path }) => path)).toEqual([]);
+  });
+
   it('has a rule for every package', () => {
     expect(readdirSync(join(ROOT, 'packages')).sort()).toEqual(Object.keys(FLOORS).sort());
   });

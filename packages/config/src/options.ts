@@ -98,9 +98,9 @@ export const OPTIONS: readonly Option[] = [
     'nats',
     'max_bytes',
     'size',
-    8 * GiB,
+    2 * GiB,
     '"8GiB"',
-    'Bound of one stream. When it is reached publishing waits and the source keeps its WAL.',
+    'Bound of one stream; JetStream sets as much aside, times partitions, clusters and replicas. When it is reached publishing waits and the source keeps its WAL.',
     { min: 1024 },
   ),
   option(

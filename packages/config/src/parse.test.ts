@@ -43,7 +43,7 @@ describe('a configuration', () => {
         url: 'nats://127.0.0.1:4222',
         user: undefined,
         partitions: 4,
-        maxBytes: 8 * 1024 ** 3,
+        maxBytes: 2 * 1024 ** 3,
         maxAgeMs: 72 * 3_600_000,
       },
       clusters: [

@@ -7,5 +7,6 @@ export * from './gen/drover/v1/failover_pb.js';
 export * from './gen/drover/v1/migration_pb.js';
 export * from './gen/drover/v1/replication_pb.js';
 export type { CallContext, Handlers } from './handlers.ts';
+export { firstMessage, inMessages } from './message-size.ts';
 export { createServer, type RpcServer, type Served, type ServerOptions, serve } from './server.ts';
 export { fromStatus, RETRYABLE, statusCodeOf, toStatus } from './status.ts';

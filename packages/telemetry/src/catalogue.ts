@@ -3,7 +3,7 @@
  * the code is compiled; the reference page is made from the same declaration.
  */
 
-import { checkMetricName, type MetricKind } from './metric-names.ts';
+import { checkMetricName, type MetricKind, unitOf } from './metric-names.ts';
 import type { Counter, Gauge, Histogram, Metrics } from './metrics.ts';
 
 export interface MetricSpec<K extends MetricKind = MetricKind, L extends string = string> {
@@ -80,11 +80,11 @@ function instrument(metrics: Metrics, spec: MetricSpec): Counter | Gauge | Histo
   }
 }
 
-/** Rows of a reference page. */
+/** The table of a reference page. */
 export function renderMetrics(specs: Readonly<Record<string, MetricSpec>>): string {
   const rows = Object.values(specs).map(
     ({ kind, name, help, labels }) =>
-      `| \`${name}\` | ${kind} | ${labels.map((l) => `\`${l}\``).join(', ')} | ${help} |`,
+      `| \`${name}\` | ${kind} | ${unitOf(name) ?? ''} | ${labels.map((l) => `\`${l}\``).join(', ')} | ${help.replaceAll('|', '\\|')} |`,
   );
-  return ['| metric | kind | labels | meaning |', '|---|---|---|---|', ...rows].join('\n');
+  return ['| metric | type | unit | labels | meaning |', '|---|---|---|---|---|', ...rows].join('\n');
 }

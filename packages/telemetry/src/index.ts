@@ -15,7 +15,7 @@ export {
   type LogLevel,
   silentLogger,
 } from './logger.ts';
-export { checkMetricName, type MetricKind, metricNameFault } from './metric-names.ts';
+export { checkMetricName, type MetricKind, metricNameFault, unitOf } from './metric-names.ts';
 export {
   type Counter,
   type Gauge,

@@ -32,3 +32,8 @@ export function checkMetricName(kind: MetricKind, name: string): void {
   const fault = metricNameFault(kind, name);
   if (fault !== null) throw new DroverError('internal.assertion', `metric ${name}: ${fault}`);
 }
+
+/** In what the value is counted, as the name says: `seconds`, `bytes`, `ratio`; null: a plain number. */
+export function unitOf(name: string): string | null {
+  return /_(seconds|bytes|ratio)(?:_total)?$/.exec(name)?.[1] ?? null;
+}

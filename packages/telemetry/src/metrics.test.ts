@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { counter, defineMetrics, gauge, histogram, renderMetrics } from './catalogue.ts';
-import { metricNameFault } from './metric-names.ts';
+import { metricNameFault, unitOf } from './metric-names.ts';
 import { TenantLabel } from './metrics.ts';
 
 describe('names of metrics', () => {
@@ -30,6 +30,13 @@ describe('names of metrics', () => {
     expect(metricNameFault(kind, name)).not.toBeNull();
   });
 
+  it.each([
+    ['drover_cdc_paused_seconds_total', 'seconds'],
+    ['drover_cdc_held_bytes', 'bytes'],
+    ['drover_cluster_health_ratio', 'ratio'],
+    ['drover_cdc_rows_total', null],
+  ])('%s is counted in %s', (name, unit) => expect(unitOf(name)).toBe(unit));
+
   it('are checked where they are declared', () => {
     expect(() => defineMetrics({ rows: counter('rows', '') })).toThrow(/metric rows/);
   });
@@ -43,9 +50,9 @@ describe('a catalogue', () => {
       took: histogram('drover_control_call_seconds', 'Time.', ['method']),
     });
     expect(renderMetrics(specs).split('\n').slice(2)).toEqual([
-      '| `drover_control_calls_total` | counter | `method`, `code` | Calls. |',
-      '| `drover_up` | gauge |  | One. |',
-      '| `drover_control_call_seconds` | histogram | `method` | Time. |',
+      '| `drover_control_calls_total` | counter |  | `method`, `code` | Calls. |',
+      '| `drover_up` | gauge |  |  | One. |',
+      '| `drover_control_call_seconds` | histogram | seconds | `method` | Time. |',
     ]);
   });
 });

@@ -1,4 +1,4 @@
-import { callRpc } from '@drover/bus';
+import { callPaged, callRpc } from '@drover/bus';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { makeWorld, type World } from './world.testing.ts';
 
@@ -339,13 +339,22 @@ it('answers how far each tenant is', async () => {
   );
   await world.capture();
   await world.settled();
-  const lag = (await callRpc(world.bus, 'apply.west.lag', {}, { timeoutMs: 2000 })) as Record<
+  const lag = (await callPaged(world.bus, 'apply.west.lag', {}, { timeoutMs: 2000 })) as Record<
     string,
     unknown
   >[];
   expect(lag).toHaveLength(5);
   expect(lag[0]).toMatchObject({ tenant: 'a', source: 'east', epoch: 1, feed: 'live', reason: null });
   expect(lag[0]?.['lagSeconds']).toBeLessThan(10);
-  const status = (await callRpc(world.bus, 'apply.west.status', {}, { timeoutMs: 2000 })) as unknown[];
+  const one = await callPaged(world.bus, 'apply.west.lag', { tenant: 'b' }, { timeoutMs: 2000 });
+  expect(one).toMatchObject([{ tenant: 'b' }]);
+  await world.target.query(
+    `INSERT INTO drover.tenant (tenant, epoch, role, open, source, feed, reason, updated_at)
+     SELECT 'many' || n, 1, 'replica', false, 'east', 'parked', repeat('why ', 1000), now() FROM generate_series(1, 10000) n`,
+  );
+  const many = await callPaged(world.bus, 'apply.west.lag', {}, { timeoutMs: 5000 });
+  expect(many).toHaveLength(10_005);
+  expect(many.at(-1)).toMatchObject({ tenant: 'many9999', feed: 'parked', reason: 'why '.repeat(250) });
+  const status = await callPaged(world.bus, 'apply.west.status', {}, { timeoutMs: 2000 });
   expect(status).toHaveLength(2);
 });

@@ -51,12 +51,12 @@ export async function run(options: CdcOptions): Promise<void> {
         ...(session?.status ?? { databases: [], partitions: [] }),
       })),
     );
-    const metrics = cdcMetrics(telemetry.metrics);
+    const metrics = cdcMetrics.on(telemetry.metrics);
     let ready = options.onReady;
     const backoff = new Backoff(100, 2000);
     while (!signal.aborted) {
       try {
-        phase = 'another reader holds the lease';
+        phase = 'waiting for the lease: another reader holds it, or NATS does not answer';
         await leased(bus, cluster, config, telemetry.url, signal, async (whileLeased) => {
           session = new Session({
             config,

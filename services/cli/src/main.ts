@@ -67,7 +67,8 @@ verb(
     .option('--no-demo-load', 'no load')
     .option('--rate <n>', 'transactions a second of the demo load', number, 60)
     .addOption(new Option('--pg <major>', 'PostgreSQL major').choices(['16', '17', '18']).default('18'))
-    .option('--auto-ports', 'any free ports instead of the standard ones'),
+    .option('--auto-ports', 'any free ports instead of the standard ones')
+    .option('--otlp-url <url>', 'OpenTelemetry collector for traces, written into a new configuration'),
   (_out, o) =>
     up({
       dataDir: resolve(String(o['dataDir'])),
@@ -77,6 +78,7 @@ verb(
       demoLoad: o['demoLoad'] !== false,
       rate: Number(o['rate']),
       autoPorts: o['autoPorts'] === true,
+      ...(typeof o['otlpUrl'] === 'string' ? { otlpUrl: o['otlpUrl'] } : {}),
       json: o.json === true,
       signal: untilSignal(),
       entry: fileURLToPath(import.meta.url),

@@ -144,6 +144,11 @@ describe('what the control plane tells', () => {
     standIns.push(made);
     return made;
   };
+  const answerList: World['answerList'] = async (method, fn) => {
+    const made = await world.answerList(method, fn);
+    standIns.push(made);
+    return made;
+  };
   afterEach(async () => {
     for (const standIn of standIns.splice(0)) await standIn.close();
   });
@@ -155,11 +160,13 @@ describe('what the control plane tells', () => {
       databases: [{ database: 'app', state: 'streaming', confirmedLsn: '0/1' }],
     }));
     await answer('cdc.west.status', () => ({ trouble: 'database app: no slot', databases: [] }));
-    await answer('apply.west.status', () => [
+    await answerList('apply.west.status', () => [
       { source: 'east', partition: 0, pending: 3, error: null },
       'nonsense',
     ]);
-    await answer('apply.west.lag', () => [{ tenant: 'acme', source: 'east', feed: 'parked', lagSeconds: 4 }]);
+    await answerList('apply.west.lag', () => [
+      { tenant: 'acme', source: 'east', feed: 'parked', lagSeconds: 4 },
+    ]);
     await answer('migration.status', () => {
       throw new DroverError('pg.unreachable', 'cannot connect');
     });
@@ -187,7 +194,7 @@ describe('what the control plane tells', () => {
   });
 
   it('is lag of all or one, the largest first, with what is unknown and unreachable', async () => {
-    await answer('apply.west.lag', () => [
+    await answerList('apply.west.lag', () => [
       { tenant: 'acme', source: 'east', feed: 'live', lagSeconds: 0.5, commitLsn: '0/5', reason: null },
       { tenant: 'zoo', source: 'east', feed: 'copying', lagSeconds: null, commitLsn: null, reason: null },
       { tenant: 'big', source: 'east', feed: 'live', lagSeconds: 9, commitLsn: '0/4', reason: null },
@@ -250,7 +257,11 @@ describe('what the control plane tells', () => {
   });
 
   it('are the tenants', async () => {
-    const { tenants } = await world.tenants.listTenants({});
+    const { tenants, nextPageToken } = await world.tenants.listTenants({});
+    expect(nextPageToken).toBe('');
+    await expect(world.tenants.listTenants({ pageToken: 'no token' })).rejects.toMatchObject({
+      code: 'rpc.invalid',
+    });
     expect(tenants.map((t) => [t.tenant, t.users, replicaState.toWord(t.replicas[0]!.state)])).toEqual([
       ['acme', ['app'], 'live'],
       ['zoo', ['app'], 'copying'],

@@ -285,7 +285,32 @@ describe('the ledger', () => {
         status: ledgerStatus.toProto('open'),
       },
     ]);
-    expect((await world.replication.listLedger({ tenant, limit: 1 })).entries).toHaveLength(1);
+    expect(await world.replication.listLedger({ tenant, limit: 1 })).toMatchObject({
+      more: true,
+      entries: [{ cluster: 'east' }],
+    });
+    const one = { cluster: 'west', id: BigInt(id) };
+    expect(await world.replication.listLedger(one)).toMatchObject({ more: false, entries: [one] });
+    expect((await world.replication.listLedger({ ...one, cluster: 'east' })).entries).not.toMatchObject([
+      { tenant, kind: 'poison' },
+    ]);
+  });
+
+  it('is told without the rows of an entry that is larger than an answer', async () => {
+    const tenant = fresh();
+    await insertLedger(admin(WEST), {
+      tenant,
+      source: 'east',
+      epoch: null,
+      commitLsn: null,
+      kind: 'stale_epoch',
+      reason: 'old',
+      detail: { rows: ['x'.repeat(5_000_000)] },
+    });
+    const { entries } = await world.replication.listLedger({ tenant });
+    expect(entries.map((e) => JSON.parse(e.detail))).toEqual([
+      { omitted: expect.stringContaining('drover.ledger'), bytes: expect.any(Number) },
+    ]);
   });
 
   it.each([

@@ -90,6 +90,17 @@ export function lagMessage(target: string, lag: TenantFeed): Sent<typeof TenantL
   };
 }
 
+/** Larger ones stay where they are: an answer has room for a few of them, bytes. */
+const DETAIL_BYTES_MAX = 1024 * 1024;
+
+/** The rows of an entry, as JSON. */
+function detailOf({ detail }: LedgerRow): string {
+  const text = JSON.stringify(detail);
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= DETAIL_BYTES_MAX) return text;
+  return JSON.stringify({ omitted: `${bytes} bytes: read drover.ledger on the cluster`, bytes });
+}
+
 export function ledgerMessage(
   cluster: string,
   database: string,
@@ -105,7 +116,7 @@ export function ledgerMessage(
     commitLsn: row.commitLsn === null ? '' : formatLsn(row.commitLsn),
     kind: row.kind,
     reason: row.reason,
-    detail: JSON.stringify(row.detail),
+    detail: detailOf(row),
     status: ledgerStatus.toProto(row.status),
     createdAt: timestampFromDate(row.createdAt),
     ...(row.resolvedAt === null ? {} : { resolvedAt: timestampFromDate(row.resolvedAt) }),

@@ -1,5 +1,5 @@
 /** For the tests of this service: the control plane on a real NATS, its clients, and stand-ins for the services it asks. */
-import { type Bus, connectBus, ensureStream, serveRpc } from '@drover/bus';
+import { type Bus, connectBus, ensureStream, paged, serveRpc } from '@drover/bus';
 import { type Catalog, openCatalog, type Placement } from '@drover/catalog';
 import { type Config, configFromParts } from '@drover/config';
 import { type Closeable, Closer, clusterId, epoch, must, type TenantId, tenantId } from '@drover/core';
@@ -40,6 +40,8 @@ export interface World extends Closeable {
     method: string,
     answer: (request: unknown, progress: (update: unknown) => void) => unknown,
   ): Promise<Closeable>;
+  /** As {@link answer}, a list in pages. */
+  answerList(method: string, list: (request: unknown) => readonly unknown[]): Promise<Closeable>;
   /** A controller that leads, and that does nothing. */
   lead(): Promise<Closeable>;
   place(placement?: Partial<Placement>): Promise<Placement>;
@@ -112,6 +114,11 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
         serveRpc(bus, method, async (request, rpc) => answer(request, (update) => rpc.progress(update))),
       );
       await bus.nc.flush(); // the server knows of it before anybody asks
+      return served;
+    },
+    answerList: async (method, list) => {
+      const served = closer.add(serveRpc(bus, method, paged(list)));
+      await bus.nc.flush();
       return served;
     },
     lead: () =>

@@ -52,7 +52,8 @@ export class Feeds {
 
   /** Every tenant that has a row here, or one of them, by name. */
   async states(tenant?: string): Promise<TenantState[]> {
-    const rows = tenant === undefined ? await this.#select('true') : await this.#select('tenant = $1', [tenant]);
+    const rows =
+      tenant === undefined ? await this.#select('true') : await this.#select('tenant = $1', [tenant]);
     return rows.map(({ fields }) => parseTenantState(fields));
   }
 

@@ -10,6 +10,8 @@ import { Feeds } from './feeds.ts';
 import { lagSeconds } from './freshness.ts';
 import { Pipeline } from './pipeline.ts';
 
+/** Tenants in catch-up named in the state of a pipeline; all are counted. */
+const LANES_TOLD_MAX = 100;
 /** What a person can read; the whole stands in the ledger. */
 const REASON_LENGTH_MAX = 1000;
 
@@ -79,7 +81,8 @@ export class Period {
     return all;
   }
 
-  status(): unknown {
+  /** Of each pipeline. */
+  status(): readonly unknown[] {
     return this.#pipelines.map((p) => ({
       source: p.deps.source,
       partition: p.deps.partition,
@@ -87,7 +90,8 @@ export class Period {
       streamSeq: p.position,
       pending: p.pending,
       heartbeatAt: p.freshness.heartbeatMs === 0 ? null : new Date(p.freshness.heartbeatMs).toISOString(),
-      lanes: p.lanes,
+      lanes: p.lanes.slice(0, LANES_TOLD_MAX),
+      waiting: p.lanes.length,
       error: p.error,
     }));
   }

@@ -97,6 +97,8 @@ export class DatabaseReader {
   #slot: SlotHealth | null = null;
   #everStreamed = false;
   #lastHeartbeatMs = 0;
+  /** Of this stream's paused seconds, what the metric has. */
+  #pausedCounted = 0;
 
   constructor(options: DatabaseReaderOptions) {
     this.#options = options;
@@ -191,7 +193,7 @@ export class DatabaseReader {
       if (signal.aborted) throw cancelled();
       this.#streaming();
       const loops = [
-        beat(client, config.cdc.heartbeatMs, here.signal),
+        beat(client, config.cdc.heartbeatMs, here.signal, (lsn, atMs) => pump.sourceAt(lsn, atMs)),
         watchSlot(client, slotName(database), here.signal, (health) => this.#observe(health)),
       ];
       // The first to end ends the others: a broken side connection is as good a reason to start over as a broken stream.
@@ -245,6 +247,7 @@ export class DatabaseReader {
       },
     });
     this.#pump = pump;
+    this.#pausedCounted = 0;
     return pump;
   }
 
@@ -300,7 +303,9 @@ export class DatabaseReader {
     metrics.safeWal.set(health.safeWalBytes ?? -1, this.#labels);
     metrics.held.set(this.#pump?.heldBytes ?? 0, this.#labels);
     metrics.inFlight.set(this.#pump?.inFlightBytes ?? 0, this.#labels);
-    metrics.paused.set(this.#pump?.pausedSeconds ?? 0, this.#labels);
+    const pausedSeconds = this.#pump?.pausedSeconds ?? 0;
+    metrics.paused.add(Math.max(0, pausedSeconds - this.#pausedCounted), this.#labels);
+    this.#pausedCounted = pausedSeconds;
   }
 
   #unassigned(reason: UnassignedReason, relation: Relation, why: string): void {

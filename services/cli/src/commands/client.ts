@@ -6,6 +6,7 @@ import {
   type MigrationService,
   type ReplicationService,
   type ServiceClient,
+  type Tenant,
 } from '@drover/rpc';
 
 type Service = typeof FailoverService | typeof MigrationService | typeof ReplicationService;
@@ -27,4 +28,18 @@ export async function withClient<S extends Service, T>(
 /** The token that the control plane asks for, when one is configured. */
 export function tokenOf(config: Config): { token?: string } {
   return config.control.token === undefined ? {} : { token: config.control.token };
+}
+
+const DEADLINE_MS = 15_000;
+
+/** Page by page. */
+export async function allTenants(client: ServiceClient<typeof MigrationService>): Promise<Tenant[]> {
+  const tenants: Tenant[] = [];
+  let pageToken = '';
+  do {
+    const page = await client.listTenants({ pageToken }, { deadlineMs: DEADLINE_MS });
+    tenants.push(...page.tenants);
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  return tenants;
 }

@@ -39,12 +39,18 @@ function plainEntry(e: LedgerEntry) {
 export function ledgerList(config: Config, query: LedgerQuery, out: Output): Promise<void> {
   return withClient(config, ReplicationService, async (client) => {
     const answer = await client.listLedger(
-      { tenant: query.tenant ?? '', openOnly: query.open, limit: query.limit },
+      {
+        tenant: query.tenant ?? '',
+        openOnly: query.open,
+        limit: query.limit,
+        cluster: query.cluster ?? '',
+        id: BigInt(query.id ?? 0),
+      },
       { deadlineMs: DEADLINE_MS },
     );
     for (const cluster of answer.unreachable) out.line(`! the ledger of ${cluster} could not be read`);
     if (query.id !== undefined) {
-      const found = answer.entries.find((e) => e.cluster === query.cluster && Number(e.id) === query.id);
+      const [found] = answer.entries;
       if (found === undefined)
         throw new DroverError('rpc.invalid', `the ledger of ${query.cluster} has no entry ${query.id}`, {
           hint: '`drover ledger list`',
@@ -54,6 +60,7 @@ export function ledgerList(config: Config, query: LedgerQuery, out: Output): Pro
       return;
     }
     const entries = answer.entries.map(plainEntry);
+    if (answer.more) out.line(`! the newest ${entries.length}; there are older ones`);
     out.result(entries, () =>
       entries.length === 0
         ? 'the ledger is empty'

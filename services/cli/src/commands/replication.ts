@@ -1,16 +1,16 @@
 /** `drover status`, `lag`, `verify`. */
 import type { Config } from '@drover/config';
-import { DroverError, sleep } from '@drover/core';
+import { DroverError, isCancelled } from '@drover/core';
 import {
   clusterState,
   feed,
-  type GetLagResponse,
   MigrationService,
   ReplicationService,
   type Verification,
+  type WatchLagResponse,
 } from '@drover/rpc';
 import { type Output, table } from '../output/terminal.ts';
-import { withClient } from './client.ts';
+import { allTenants, withClient } from './client.ts';
 import { untilSignal } from './run.ts';
 
 const DEADLINE_MS = 15_000;
@@ -70,21 +70,38 @@ export function lag(
   out: Output,
 ): Promise<void> {
   return withClient(config, ReplicationService, async (client) => {
-    const signal = args.watch ? untilSignal() : new AbortController().signal;
-    do {
-      const answer = await client.getLag({ tenant: args.tenant ?? '' }, { deadlineMs: DEADLINE_MS });
-      if (args.tenant !== undefined && answer.lags.length === 0 && answer.unreachable.length === 0) {
-        throw new DroverError('tenant.unknown', `no replica of ${args.tenant} is known`, {
-          hint: '`drover tenant list` shows the known tenants',
-        });
+    const options = args.watch ? { signal: untilSignal() } : { deadlineMs: DEADLINE_MS };
+    try {
+      for await (const moment of moments(client.watchLag({ tenant: args.tenant ?? '' }, options))) {
+        if (args.tenant !== undefined && moment.lags.length === 0 && moment.unreachable.length === 0) {
+          throw new DroverError('tenant.unknown', `no replica of ${args.tenant} is known`, {
+            hint: '`drover tenant list` shows the known tenants',
+          });
+        }
+        if (args.watch && !out.json && process.stdout.isTTY) process.stdout.write('\x1b[2J\x1b[H');
+        printLag(moment, out);
+        if (!args.watch) return;
       }
-      if (args.watch && !out.json && process.stdout.isTTY) process.stdout.write('\x1b[2J\x1b[H');
-      printLag(answer, out);
-    } while (args.watch && (await sleep(1000, signal)));
+    } catch (error) {
+      if (!isCancelled(error)) throw error;
+    }
   });
 }
 
-function printLag(answer: GetLagResponse, out: Output): void {
+type Moment = Pick<WatchLagResponse, 'lags' | 'unreachable'>;
+
+/** Of many tenants one moment takes several messages. */
+async function* moments(answers: AsyncIterable<WatchLagResponse>): AsyncGenerator<Moment, void, undefined> {
+  let lags: WatchLagResponse['lags'] = [];
+  for await (const { lags: some, unreachable, more } of answers) {
+    lags.push(...some);
+    if (more) continue;
+    yield { lags, unreachable };
+    lags = [];
+  }
+}
+
+function printLag(answer: Moment, out: Output): void {
   const lags = answer.lags.map((l) => ({
     tenant: l.tenant,
     source: l.source,
@@ -123,11 +140,7 @@ export async function verify(
     throw new DroverError('rpc.invalid', 'name a tenant, or --all', { hint: 'drover verify acme' });
   }
   const names = args.all
-    ? (
-        await withClient(config, MigrationService, (client) =>
-          client.listTenants({}, { deadlineMs: DEADLINE_MS }),
-        )
-      ).tenants
+    ? (await withClient(config, MigrationService, allTenants))
         .filter((t) => t.replicas.length > 0)
         .map((t) => t.tenant)
     : [args.tenant ?? ''];

@@ -11,7 +11,7 @@ import {
   type Tenant,
 } from '@drover/rpc';
 import { type Output, table } from '../output/terminal.ts';
-import { withClient } from './client.ts';
+import { allTenants, withClient } from './client.ts';
 
 const DEADLINE_MS = 15_000;
 
@@ -81,7 +81,7 @@ export function tenantCreate(
 
 export function tenantList(config: Config, out: Output): Promise<void> {
   return withClient(config, MigrationService, async (client) => {
-    const { tenants } = await client.listTenants({}, { deadlineMs: DEADLINE_MS });
+    const tenants = await allTenants(client);
     out.result(tenants.map(plainTenant), () =>
       table(
         ['tenant', 'primary', 'epoch', 'replicas', 'moving'],

@@ -5,7 +5,7 @@ import type { Config } from '@drover/config';
 import { DroverError, SHARED, type TenantId, tenantId } from '@drover/core';
 import { createClient, MigrationService } from '@drover/rpc';
 import { tokenOf } from '../commands/client.ts';
-import { natsOf } from '../commands/clusters.ts';
+import { natsOf } from '../commands/nats.ts';
 
 export interface SampleOptions {
   readonly count: number;

@@ -35,6 +35,8 @@ export interface UpOptions {
   readonly demoLoad: boolean;
   readonly rate: number;
   readonly autoPorts: boolean;
+  /** Where services send traces, when the configuration is written. */
+  readonly otlpUrl?: string;
   readonly json: boolean;
   readonly signal: AbortSignal;
   /** The CLI's entry, with which services are started. */
@@ -59,7 +61,7 @@ export async function up(options: UpOptions): Promise<void> {
   try {
     say.step('starting PostgreSQL (east, west) and NATS');
     servers.push(...(await startServers(layout, state, say)));
-    const config = writeConfig(layout, state);
+    const config = writeConfig(layout, state, options.otlpUrl);
     say.step('preparing clusters');
     await prepareDatabases(config);
     await runSetup(
@@ -203,7 +205,7 @@ function startServer(name: string, layout: Layout, state: UpState, say: Reporter
   });
 }
 
-function writeConfig(layout: Layout, state: UpState): Config {
+function writeConfig(layout: Layout, state: UpState, otlpUrl: string | undefined): Config {
   const text = renderConfigTemplate({
     sections: {
       nats: { url: `nats://127.0.0.1:${state.ports.nats}`, max_bytes: '2GiB' },
@@ -211,7 +213,7 @@ function writeConfig(layout: Layout, state: UpState): Config {
       tagging: { column: 'tenant_id', reference: SAMPLE_REFERENCE_TABLES },
       proxy: { port: state.ports.proxy },
       control: { port: state.ports.control },
-      telemetry: { port: state.ports.metrics },
+      telemetry: { port: state.ports.metrics, ...(otlpUrl === undefined ? {} : { otlp_url: otlpUrl }) },
     },
     clusters: UP_CLUSTERS.map((name) => ({
       name,

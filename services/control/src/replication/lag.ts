@@ -10,13 +10,14 @@ export interface Feeds {
   readonly unreachable: readonly ClusterId[];
 }
 
-export async function askFeeds(context: ControlContext): Promise<Feeds> {
+/** `tenant` empty: all. */
+export async function askFeeds(context: ControlContext, tenant = ''): Promise<Feeds> {
   const byCluster = new Map<ClusterId, readonly TenantFeed[]>();
   const unreachable: ClusterId[] = [];
   await Promise.all(
     context.config.clusters.map(async ({ name }) => {
       try {
-        byCluster.set(name, await askLag(context.bus, name));
+        byCluster.set(name, await askLag(context.bus, name, tenant));
       } catch {
         unreachable.push(name);
       }
@@ -32,11 +33,12 @@ export interface LagAnswer {
 
 /** `tenant` empty: all. The largest first; what is not known stands before it, for it may be larger. */
 export async function lagOf(context: ControlContext, tenant: string): Promise<LagAnswer> {
-  const { byCluster, unreachable } = await askFeeds(context);
+  const { byCluster, unreachable } = await askFeeds(context, tenant);
   const lags = [...byCluster].flatMap(([target, feeds]) =>
     feeds.filter((feed) => tenant === '' || feed.tenant === tenant).map((feed) => ({ target, feed })),
   );
   const size = ({ feed }: { feed: TenantFeed }) => feed.lagSeconds ?? Number.MAX_VALUE;
-  lags.sort((a, b) => size(b) - size(a) || (a.feed.tenant < b.feed.tenant ? -1 : 1));
+  const name = ({ target, feed }: { target: ClusterId; feed: TenantFeed }) => `${feed.tenant} ${target}`;
+  lags.sort((a, b) => size(b) - size(a) || (name(a) < name(b) ? -1 : 1));
   return { lags: lags.map(({ target, feed }) => lagMessage(target, feed)), unreachable: [...unreachable] };
 }

@@ -10,6 +10,8 @@ import {
   setSkipLsn,
 } from '@drover/pg';
 import {
+  firstMessage,
+  LedgerEntrySchema,
   type ListLedgerRequest,
   type ListLedgerResponseSchema,
   ledgerAction,
@@ -36,19 +38,23 @@ export async function ledgerOf(
 ): Promise<Sent<typeof ListLedgerResponseSchema>> {
   const limit = limitOf(request.limit, LIST_DEFAULT, LIST_MAX);
   const filter = {
-    limit,
+    limit: limit + 1, // one more tells that there are more
     ...(request.tenant === '' ? {} : { tenant: tenantOf(request.tenant) }),
     ...(request.openOnly ? { status: 'open' as const } : {}),
   };
   const found: { place: Place; row: LedgerRow }[] = [];
   const unreachable = new Set<string>();
-  const places: Place[] = context.config.clusters.flatMap((cluster) =>
+  const clusters =
+    request.cluster === '' ? context.config.clusters : [clusterOf(context, request.cluster, 'cluster')];
+  const places: Place[] = clusters.flatMap((cluster) =>
     cluster.databases.map((database) => ({ cluster, database })),
   );
+  const id = Number(request.id);
   await Promise.all(
     places.map(async (place) => {
       try {
-        const rows = await listLedger(context.pool(place.cluster.name, place.database), filter);
+        const pool = context.pool(place.cluster.name, place.database);
+        const rows = id === 0 ? await listLedger(pool, filter) : await oneEntry(pool, id);
         found.push(...rows.map((row) => ({ place, row })));
       } catch (error) {
         if (isCancelled(error)) throw error;
@@ -62,12 +68,16 @@ export async function ledgerOf(
     }),
   );
   found.sort((a, b) => b.row.createdAt.getTime() - a.row.createdAt.getTime() || b.row.id - a.row.id);
-  return {
-    entries: found
-      .slice(0, limit)
-      .map(({ place, row }) => ledgerMessage(place.cluster.name, place.database, row)),
-    unreachable: [...unreachable].sort(),
-  };
+  const newest = found
+    .slice(0, limit)
+    .map(({ place, row }) => ledgerMessage(place.cluster.name, place.database, row));
+  const entries = firstMessage(LedgerEntrySchema, newest);
+  return { entries, unreachable: [...unreachable].sort(), more: entries.length < found.length };
+}
+
+async function oneEntry(pool: ReturnType<ControlContext['pool']>, id: number): Promise<LedgerRow[]> {
+  const row = await readLedger(pool, id);
+  return row === null ? [] : [row];
 }
 
 export async function resolveEntry(

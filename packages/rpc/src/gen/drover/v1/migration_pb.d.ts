@@ -127,6 +127,19 @@ export declare const CreateTenantResponseSchema: GenMessage<CreateTenantResponse
  * @generated from message drover.v1.ListTenantsRequest
  */
 export declare type ListTenantsRequest = Message<"drover.v1.ListTenantsRequest"> & {
+  /**
+   * At most this many in one answer, 1000 at most; 0: 1000.
+   *
+   * @generated from field: uint32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * Of the answer before; empty: from the beginning.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
 };
 
 /**
@@ -142,11 +155,18 @@ export declare const ListTenantsRequestSchema: GenMessage<ListTenantsRequest>;
  */
 export declare type ListTenantsResponse = Message<"drover.v1.ListTenantsResponse"> & {
   /**
-   * Tenants.
+   * Tenants. There may be fewer than asked for, so that the answer stays below 4 MiB.
    *
    * @generated from field: repeated drover.v1.Tenant tenants = 1;
    */
   tenants: Tenant[];
+
+  /**
+   * Asks for what comes next; empty: these were the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
 };
 
 /**
@@ -330,7 +350,7 @@ export declare const MigrationService: GenService<{
     output: typeof CreateTenantResponseSchema;
   },
   /**
-   * All tenants.
+   * All tenants, page by page.
    *
    * @generated from rpc drover.v1.MigrationService.ListTenants
    */

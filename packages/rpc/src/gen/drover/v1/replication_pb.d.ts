@@ -216,6 +216,13 @@ export declare type GetLagRequest = Message<"drover.v1.GetLagRequest"> & {
    * @generated from field: string tenant = 1;
    */
   tenant: string;
+
+  /**
+   * At most this many, the largest, 5000 at most; 0: 1000. Fewer when the answer would not stay below 4 MiB.
+   *
+   * @generated from field: uint32 limit = 2;
+   */
+  limit: number;
 };
 
 /**
@@ -243,6 +250,13 @@ export declare type GetLagResponse = Message<"drover.v1.GetLagResponse"> & {
    * @generated from field: repeated string unreachable = 2;
    */
   unreachable: string[];
+
+  /**
+   * How many there are, told or not.
+   *
+   * @generated from field: uint32 total = 3;
+   */
+  total: number;
 };
 
 /**
@@ -279,7 +293,7 @@ export declare type WatchLagRequest = Message<"drover.v1.WatchLagRequest"> & {
 export declare const WatchLagRequestSchema: GenMessage<WatchLagRequest>;
 
 /**
- * Lag of tenants at a moment.
+ * Lag of tenants at a moment. Of many tenants it takes several messages.
  *
  * @generated from message drover.v1.WatchLagResponse
  */
@@ -304,6 +318,13 @@ export declare type WatchLagResponse = Message<"drover.v1.WatchLagResponse"> & {
    * @generated from field: repeated string unreachable = 3;
    */
   unreachable: string[];
+
+  /**
+   * The next message tells more of the same moment.
+   *
+   * @generated from field: bool more = 4;
+   */
+  more: boolean;
 };
 
 /**
@@ -582,11 +603,25 @@ export declare type ListLedgerRequest = Message<"drover.v1.ListLedgerRequest"> &
   openOnly: boolean;
 
   /**
-   * At most this many, the newest; 0: 100.
+   * At most this many, the newest, 1000 at most; 0: 100.
    *
    * @generated from field: uint32 limit = 3;
    */
   limit: number;
+
+  /**
+   * Only of this cluster; empty: of all.
+   *
+   * @generated from field: string cluster = 4;
+   */
+  cluster: string;
+
+  /**
+   * Only the entry of this number; 0: all.
+   *
+   * @generated from field: uint64 id = 5;
+   */
+  id: bigint;
 };
 
 /**
@@ -614,6 +649,13 @@ export declare type ListLedgerResponse = Message<"drover.v1.ListLedgerResponse">
    * @generated from field: repeated string unreachable = 2;
    */
   unreachable: string[];
+
+  /**
+   * Older entries were left out: there are more than asked for, or the answer would not stay below 4 MiB.
+   *
+   * @generated from field: bool more = 3;
+   */
+  more: boolean;
 };
 
 /**
@@ -848,7 +890,7 @@ export declare const ReplicationService: GenService<{
     output: typeof GetStatusResponseSchema;
   },
   /**
-   * Lag of each tenant on each replica.
+   * Lag of tenants on their replicas, the largest. WatchLag tells all.
    *
    * @generated from rpc drover.v1.ReplicationService.GetLag
    */
@@ -858,7 +900,7 @@ export declare const ReplicationService: GenService<{
     output: typeof GetLagResponseSchema;
   },
   /**
-   * The same, again and again, until the caller goes away.
+   * Lag of each tenant on each replica, again and again, until the caller goes away.
    *
    * @generated from rpc drover.v1.ReplicationService.WatchLag
    */

@@ -1,6 +1,6 @@
 /** The apply worker's metrics, in one place. */
-import { type Metrics, TenantLabel } from '@drover/telemetry';
-import type { BatchResult } from '../apply/batch.ts';
+import { counter, defineMetrics, gauge, histogram, type Metrics, TenantLabel } from '@drover/telemetry';
+import type { BatchResult } from './apply/batch.ts';
 
 export interface ApplyMetrics {
   applied(source: string, result: BatchResult, seconds: number): void;
@@ -20,18 +20,28 @@ export interface TenantLag {
   readonly reason: string | null;
 }
 
-export function applyMetrics(metrics: Metrics, cluster: string, topTenants: number): ApplyMetrics {
-  const rows = metrics.counter('drover_apply_rows_total', 'Row changes applied.');
-  const transactions = metrics.counter('drover_apply_transactions_total', 'Source transactions applied.');
-  const blocks = metrics.counter('drover_apply_blocks_total', 'Blocks read, by what became of them.');
-  const ledger = metrics.counter('drover_apply_ledger_total', 'Ledger rows written, by kind.');
-  const batches = metrics.histogram('drover_apply_batch_seconds', 'Time from taking a batch to its commit.');
-  const lag = metrics.gauge(
+const FEED = ['cluster', 'source'] as const;
+
+export const applyMetrics = defineMetrics({
+  rows: counter('drover_apply_rows_total', 'Row changes applied.', FEED),
+  transactions: counter('drover_apply_transactions_total', 'Source transactions applied.', FEED),
+  blocks: counter('drover_apply_blocks_total', 'Blocks read, by what became of them.', [...FEED, 'outcome']),
+  ledger: counter('drover_apply_ledger_total', 'Ledger rows written, by kind.', [...FEED, 'kind']),
+  batches: histogram('drover_apply_batch_seconds', 'Time from taking a batch to its commit.', FEED),
+  lag: gauge(
     'drover_apply_lag_seconds',
-    'Lag of a tenant; of tenants beyond the top N the largest.',
-  );
-  const feeds = metrics.gauge('drover_apply_tenants', 'Replicas held here, by feed.');
+    'Lag of a tenant, 0 when it is held here no more; the largest of those without a name of their own under `other`.',
+    ['cluster', 'tenant'],
+  ),
+  feeds: gauge('drover_apply_tenants', 'Replicas held here, by feed.', ['cluster', 'feed']),
+});
+
+/** @param topTenants `[telemetry] top_tenants`: so many tenants have a name of their own in labels (I9) */
+export function openApplyMetrics(metrics: Metrics, cluster: string, topTenants: number): ApplyMetrics {
+  const { rows, transactions, blocks, ledger, batches, lag, feeds } = applyMetrics.on(metrics);
   const label = new TenantLabel(topTenants);
+  /** Labels that have a lag: a gauge keeps its value until it gets another. */
+  const shown = new Set<string>();
   return {
     applied(source, result, seconds) {
       const labels = { cluster, source };
@@ -42,7 +52,7 @@ export function applyMetrics(metrics: Metrics, cluster: string, topTenants: numb
       batches.record(seconds, labels);
     },
     lag(tenants) {
-      const byLabel = new Map<string, number>();
+      const byLabel = new Map<string, number>(Array.from(shown, (name) => [name, 0]));
       const byFeed = new Map<string, number>(
         ['copying', 'catchup', 'live', 'held', 'parked'].map((feed) => [feed, 0]),
       );
@@ -53,7 +63,10 @@ export function applyMetrics(metrics: Metrics, cluster: string, topTenants: numb
         const name = label.of(tenant);
         byLabel.set(name, Math.max(byLabel.get(name) ?? 0, lagSeconds));
       }
-      for (const [tenant, seconds] of byLabel) lag.set(seconds, { cluster, tenant });
+      for (const [tenant, seconds] of byLabel) {
+        lag.set(seconds, { cluster, tenant });
+        shown.add(tenant);
+      }
       for (const [feed, n] of byFeed) feeds.set(n, { cluster, feed });
     },
   };
