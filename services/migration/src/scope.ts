@@ -2,6 +2,7 @@
 import { SHARED, type TenantId } from '@drover/core';
 import {
   type ClassifiedTable,
+  type ColumnInfo,
   classifyTables,
   publishedTables,
   type Queryable,
@@ -10,6 +11,7 @@ import {
   readTables,
   type TableInfo,
   type Tagging,
+  tenantColumnKind,
 } from '@drover/pg';
 
 export interface TenantTable {
@@ -51,7 +53,7 @@ export function conditionOf(c: ClassifiedTable, tenant: TenantId): string | null
     case 'column': {
       const column = c.table.columns.find((x) => x.name === kind.column);
       if (column === undefined || tenant === SHARED) return null;
-      return `${quoteIdent(column.name)} = ${quoteLiteral(tenant)}::${column.typeName}`;
+      return equals(column, tenant);
     }
     case 'schema':
       return kind.tenant === tenant ? 'true' : null;
@@ -62,6 +64,36 @@ export function conditionOf(c: ClassifiedTable, tenant: TenantId): string | null
       return null;
   }
 }
+
+/**
+ * Other spellings of a number or a uuid, and names cut to a column's length, are other tenants: `'007'::integer` would select the rows of
+ * tenant 7 (I6).
+ */
+function equals(column: ColumnInfo, tenant: TenantId): string | null {
+  const name = quoteIdent(column.name);
+  switch (tenantColumnKind(column.typeName)) {
+    case 'text':
+      return `${name} = ${quoteLiteral(tenant)}::text`;
+    case 'integer': {
+      const bound = INTEGER_MAX[column.typeName] ?? 0n;
+      const value = /^(0|-?[1-9]\d{0,18})$/.test(tenant) ? BigInt(tenant) : null;
+      if (value === null || value > bound || value < -bound - 1n) return null;
+      return `${name} = ${quoteLiteral(tenant)}::${column.typeName}`;
+    }
+    case 'uuid':
+      return UUID.test(tenant) ? `${name} = ${quoteLiteral(tenant)}::uuid` : null;
+    case null:
+      return `${name}::text = ${quoteLiteral(tenant)}`;
+  }
+}
+
+/** As PostgreSQL prints it: lower case. */
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const INTEGER_MAX: Readonly<Record<string, bigint>> = {
+  smallint: 2n ** 15n - 1n,
+  integer: 2n ** 31n - 1n,
+  bigint: 2n ** 63n - 1n,
+};
 
 function toTenantTable(table: TableInfo, where: string): TenantTable {
   const typeOf = (name: string) => table.columns.find((c) => c.name === name)?.typeName ?? 'text';

@@ -20,6 +20,11 @@ export function copyOut(table: TenantTable, after: Cursor | null, upTo: Cursor |
   return `COPY (SELECT ${columns} FROM ${quoteTable(table.schema, table.name)} WHERE ${rangeOf(table, after, upTo)}) TO STDOUT`;
 }
 
+/** How many rows are left behind the cursor, as `n`. */
+export function countLeft(table: TenantTable, after: Cursor | null): string {
+  return `SELECT pg_catalog.count(*)::float8 AS n FROM ${quoteTable(table.schema, table.name)} WHERE ${rangeOf(table, after, null)}`;
+}
+
 export function copyIn(table: TenantTable): string {
   return `COPY ${quoteTable(table.schema, table.name)} (${table.columns.map(quoteIdent).join(', ')}) FROM STDIN`;
 }

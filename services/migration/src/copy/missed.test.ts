@@ -13,7 +13,7 @@ const table = (name: string): TenantTable => ({
   ],
   sizeBytes: 0,
 });
-const row = (name: string, key: Record<string, string | null>) => ({ schema: 'public', table: name, key });
+const row = (name: string, key: Record<string, unknown>) => ({ schema: 'public', table: name, key });
 
 describe('the scope of a further pass', () => {
   it('is the missed rows of their tables and nothing else', () => {
@@ -21,7 +21,7 @@ describe('the scope of a further pass', () => {
       [
         row('a', { tenant_id: '7', id: "x'y" }),
         row('a', { tenant_id: '7', id: "x'y" }),
-        row('a', { tenant_id: '7', id: 'z' }),
+        row('a', { tenant_id: 7, id: 'z' }),
       ],
       [table('a'), table('b')],
     );
@@ -34,6 +34,9 @@ describe('the scope of a further pass', () => {
   it('takes a table whole when a key cannot be told', () => {
     expect(limitedTo([row('a', { other: '1' })], [table('a')])[0]?.where).toBe('tenant_id = 7');
     expect(limitedTo([row('a', { id: null })], [table('a')])[0]?.where).toBe('tenant_id = 7');
+    expect(limitedTo([row('a', { tenant_id: 7, id: { base64: 'AA==' } })], [table('a')])[0]?.where).toBe(
+      'tenant_id = 7',
+    );
     expect(limitedTo([row('a', {})], [table('a')])[0]?.where).toBe('tenant_id = 7');
   });
 });

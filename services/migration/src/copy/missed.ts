@@ -5,21 +5,12 @@
  */
 import { quoteIdent, quoteLiteral } from '@drover/pg';
 import type { TenantTable } from '../scope.ts';
-import type { TargetClient } from './target.ts';
 
 export interface MissedRow {
   readonly schema: string;
   readonly table: string;
-  /** Key column to its value as text. */
-  readonly key: Readonly<Record<string, string | null>>;
-}
-
-export async function readMissed(target: TargetClient, tenant: string): Promise<MissedRow[]> {
-  const { rows } = await target.query<{ missed: MissedRow[] | null }>(
-    `SELECT progress -> 'missed' AS missed FROM drover.copy WHERE tenant = $1`,
-    [tenant],
-  );
-  return rows[0]?.missed ?? [];
+  /** Key column to its value as apply describes it: text, number, boolean; otherwise in a form that is not known here. */
+  readonly key: Readonly<Record<string, unknown>>;
 }
 
 /** The tables of the missed rows, each limited to those rows. Pure. A table whose key is not known is taken whole. */
@@ -36,9 +27,15 @@ export function limitedTo(missed: readonly MissedRow[], tables: readonly TenantT
 function conditionOf(row: MissedRow, table: TenantTable): string | null {
   const parts = Object.entries(row.key).map(([name, value]) => {
     const type = table.key?.find((k) => k.name === name)?.type;
-    return type === undefined || value === null
+    const text = textOf(value);
+    return type === undefined || text === null
       ? null
-      : `${quoteIdent(name)} = ${quoteLiteral(value)}::${type}`;
+      : `${quoteIdent(name)} = ${quoteLiteral(text)}::${type}`;
   });
   return parts.length === 0 || parts.includes(null) ? null : `(${parts.join(' AND ')})`;
+}
+
+function textOf(value: unknown): string | null {
+  if (typeof value === 'string') return value;
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : null;
 }

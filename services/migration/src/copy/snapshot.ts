@@ -5,27 +5,21 @@
  * waited for as well, unless they are seen idle: an idle one is not committing.
  */
 import { sleep, type TenantId } from '@drover/core';
-import type { PgPool, Queryable } from '@drover/pg';
-import { connectPg } from '@drover/pg';
+import type { PgPool } from '@drover/pg';
+import { beginSnapshot, openSession, type Session } from '../sessions.ts';
 
 const LOCK_TIMEOUT_MS = 2000;
 const SETTLE_TIMEOUT_MS = 30_000;
 
-export type SnapshotClient = Awaited<ReturnType<typeof connectPg>>;
-
-/** A repeatable-read transaction at the source. Who gets it ends it: `ROLLBACK`, then `end()`. */
-export async function openSnapshot(
-  pool: PgPool,
-  tenant: TenantId,
-  signal: AbortSignal,
-): Promise<SnapshotClient> {
+/** A repeatable-read transaction at the source, until the session is closed. */
+export async function openSnapshot(pool: PgPool, tenant: TenantId, signal: AbortSignal): Promise<Session> {
   await settle(pool, signal);
-  const reader = await connectPg({ ...pool.options, applicationName: 'drover copy' });
+  const session = await openSession(pool.options, 'drover copy', signal);
   try {
-    await withTenantShutOut(pool, tenant, () => begin(reader));
-    return reader;
+    await withTenantShutOut(pool, tenant, () => beginSnapshot(session.client));
+    return session;
   } catch (error) {
-    await reader.end().catch(() => undefined);
+    await session.close();
     throw error;
   }
 }
@@ -39,7 +33,10 @@ export async function withTenantShutOut<T>(
   return pool.withClient(async (client) => {
     await client.query('BEGIN');
     try {
-      await client.query(`SELECT pg_catalog.set_config('lock_timeout', $1, true)`, [`${LOCK_TIMEOUT_MS}ms`]);
+      await client.query(
+        `SELECT pg_catalog.set_config('lock_timeout', $1, true), pg_catalog.set_config('statement_timeout', '0', true)`,
+        [`${LOCK_TIMEOUT_MS}ms`],
+      );
       await client
         .query('SELECT pg_catalog.pg_advisory_xact_lock(drover.lock_class(), pg_catalog.hashtext($1))', [
           tenant,
@@ -55,11 +52,6 @@ export async function withTenantShutOut<T>(
       await client.query('ROLLBACK');
     }
   });
-}
-
-async function begin(reader: Queryable): Promise<void> {
-  await reader.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-  await reader.query('SELECT pg_catalog.pg_current_snapshot()');
 }
 
 /** Waits until each transaction that is in progress now has ended, or was seen idle, or has waited for nothing for long. */

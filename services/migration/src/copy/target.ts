@@ -1,106 +1,60 @@
-/** The writing side of a copy: a session as `drover_apply` whose writes are not captured again and fire nothing. */
-import { pipeline } from 'node:stream/promises';
-import { connectPg, inTransaction, originName, type PgPool } from '@drover/pg';
-import copyStreams from 'pg-copy-streams';
-import type { TenantTable } from '../scope.ts';
-import { type Cursor, copyIn, copyOut, deleteAll } from './chunk.ts';
-import type { SnapshotClient } from './snapshot.ts';
+/**
+ * The writing side of a copy: a session as `drover_apply` whose writes are not captured again and fire nothing. One at a time for a tenant and
+ * target, whoever believes to hold the lease: the session holds a lock as long as it lives.
+ */
+import { DroverError, sleep, type TenantId } from '@drover/core';
+import { originName, type PgPool } from '@drover/pg';
+import { openSession, type Session, type SessionClient } from '../sessions.ts';
 
-export type TargetClient = Awaited<ReturnType<typeof connectPg>>;
+/** A session that was cut a moment ago is still there until its server has noticed. */
+const PATIENCE_MS = 3000;
 
 /** `slot` numbers the copies that run at once: each has a replication origin of its own. */
-export async function openTarget(pool: PgPool, slot: number): Promise<TargetClient> {
-  const client = await connectPg({ ...pool.options, applicationName: 'drover copy' });
+export async function openTarget(
+  pool: PgPool,
+  options: { tenant: TenantId; slot: number; signal: AbortSignal },
+): Promise<Session> {
+  const session = await openSession(pool.options, 'drover copy', options.signal);
   try {
+    const { client } = session;
     await client.query(`SET session_replication_role = 'replica'`);
-    await client.query('SELECT pg_catalog.pg_replication_origin_session_setup($1)', [
-      originName('copy', slot),
-    ]);
-    return client;
+    await patiently(() => lock(client, options.tenant), options.signal);
+    await patiently(() => useOrigin(client, originName('copy', options.slot)), options.signal);
+    return session;
   } catch (error) {
-    await client.end().catch(() => undefined);
+    await session.close();
     throw error;
   }
 }
 
-export interface CopyState {
-  readonly n0: number;
-  readonly epoch: number;
-  /** A further pass over some rows only. */
-  readonly partial: boolean;
-  readonly progress: Readonly<Record<string, TableProgress>>;
+async function lock(client: SessionClient, tenant: TenantId): Promise<DroverError | null> {
+  const { rows } = await client.query<{ got: boolean }>(
+    `SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('drover.copy ' || $1, 0)) AS got`,
+    [tenant],
+  );
+  return rows[0]?.got === true
+    ? null
+    : new DroverError('copy.failed', `${tenant} is being copied already, by another session`);
 }
 
-export interface TableProgress {
-  readonly rows: number;
-  readonly cursor: Cursor | null;
-  readonly done: boolean;
+async function useOrigin(client: SessionClient, origin: string): Promise<DroverError | null> {
+  try {
+    await client.query('SELECT pg_catalog.pg_replication_origin_session_setup($1)', [origin]);
+    return null;
+  } catch (error) {
+    // 55006 object_in_use: active for another process.
+    if ((error as { code?: unknown }).code !== '55006') throw error;
+    return new DroverError('copy.failed', `replication origin ${origin} is in use`, { cause: error });
+  }
 }
 
-/** What an earlier attempt has left, if it copied from the same source under the same epoch. */
-export async function readCopyState(
-  client: TargetClient,
-  tenant: string,
-  source: string,
-  epoch: number,
-): Promise<CopyState | null> {
-  const { rows } = await client.query<{
-    snapshot: { n0?: number; epoch?: number; partial?: boolean };
-    progress: Record<string, TableProgress>;
-  }>(`SELECT snapshot, progress FROM drover.copy WHERE tenant = $1 AND source = $2 AND state = 'copying'`, [
-    tenant,
-    source,
-  ]);
-  const found = rows[0];
-  if (found?.snapshot.n0 === undefined || found.snapshot.epoch !== epoch) return null;
-  return { n0: found.snapshot.n0, epoch, partial: found.snapshot.partial === true, progress: found.progress };
-}
-
-/** Removes what the target holds of the tenant and notes where the copy begins: one transaction. */
-export async function beginCopy(
-  client: TargetClient,
-  tenant: string,
-  source: string,
-  state: { n0: number; epoch: number; partial: boolean },
-  tables: readonly TenantTable[],
-): Promise<void> {
-  await inTransaction(client, async () => {
-    for (const table of tables) await client.query(deleteAll(table));
-    await client.query(
-      `INSERT INTO drover.copy AS c (tenant, source, state, attempt, snapshot, progress)
-       VALUES ($1, $2, 'copying', 1, $3, '{}')
-       ON CONFLICT (tenant) DO UPDATE SET source = excluded.source, state = 'copying', attempt = c.attempt + 1,
-         snapshot = excluded.snapshot, progress = '{}', error = NULL, started_at = now(), updated_at = now()`,
-      [tenant, source, JSON.stringify(state)],
-    );
-  });
-}
-
-/** One chunk, with its progress, in one transaction. Returns the rows copied. */
-export async function copyChunk(
-  reader: SnapshotClient,
-  target: TargetClient,
-  chunk: {
-    tenant: string;
-    table: TenantTable;
-    after: Cursor | null;
-    upTo: Cursor | null;
-    before: TableProgress;
-    done: boolean;
-  },
-): Promise<TableProgress> {
-  return inTransaction(target, async () => {
-    const sink = target.query(copyStreams.from(copyIn(chunk.table)));
-    await pipeline(reader.query(copyStreams.to(copyOut(chunk.table, chunk.after, chunk.upTo))), sink);
-    const next: TableProgress = {
-      rows: chunk.before.rows + sink.rowCount,
-      cursor: chunk.upTo,
-      done: chunk.done,
-    };
-    await target.query(
-      `UPDATE drover.copy SET progress = progress || pg_catalog.jsonb_build_object($2::text, $3::jsonb), updated_at = now() WHERE tenant = $1`,
-      [chunk.tenant, `${chunk.table.schema}.${chunk.table.name}`, JSON.stringify(next)],
-    );
-    return next;
-  });
+/** Tries until it gives no error, or time is up. */
+async function patiently(attempt: () => Promise<DroverError | null>, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const error = await attempt();
+    if (error === null) return;
+    if (performance.now() > deadline || signal.aborted) throw error;
+    await sleep(50, signal);
+  }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { differingBuckets, differingKeys } from './checksum.ts';
+import { differingBuckets, differingKeys, shares } from './checksum.ts';
 
 describe('comparing two sides', () => {
   it('finds buckets that differ in content or count or exist on one side only', () => {
@@ -34,5 +34,18 @@ describe('comparing two sides', () => {
     expect(differingKeys(a, b, 100)).toEqual(['changed', 'missing', 'surplus', 'twice']);
     expect(differingKeys(a, b, 2)).toHaveLength(2);
     expect(differingKeys(a, a, 100)).toEqual([]);
+  });
+
+  it('takes so many buckets at once as there is room for their rows, and one at least', () => {
+    const counts = [
+      { bucket: 1, rows: 4, sum: '0' },
+      { bucket: 2, rows: 5, sum: '0' },
+      { bucket: 2, rows: 2, sum: '0' },
+      { bucket: 3, rows: 50, sum: '0' },
+      { bucket: 4, rows: 1, sum: '0' },
+    ];
+    expect(shares([1, 2, 3, 4], counts, 11)).toEqual([[1, 2], [3], [4]]);
+    expect(shares([1, 2], counts, 10)).toEqual([[1], [2]]);
+    expect(shares([], counts, 10)).toEqual([]);
   });
 });

@@ -1,17 +1,28 @@
 /** Statements that fold a tenant's rows into comparable numbers. Pure. */
-import { quoteIdent, quoteTable } from '@drover/pg';
+import { quoteIdent, quoteLiteral, quoteTable } from '@drover/pg';
 import type { TenantTable } from '../scope.ts';
 
 export const BUCKETS = 256;
+const KEY_CHARS_MAX = 500;
 
 /** A row as one 64-bit number: the same on both sides whatever the order of columns there. */
 function rowHash(table: TenantTable): string {
   return `pg_catalog.hashtextextended(ROW(${table.columns.map(quoteIdent).join(', ')})::text, 0)`;
 }
 
+/** A key as JSON text. Without a key the row is its own: all values as text, with no bound on their number or their kind. */
 function keyText(table: TenantTable): string {
-  const columns = table.key === null ? table.columns : table.key.map((k) => k.name);
-  return `pg_catalog.jsonb_build_object(${columns.map((c) => `'${c.replaceAll("'", "''")}', ${quoteIdent(c)}`).join(', ')})::text`;
+  if (table.key !== null)
+    return `pg_catalog.jsonb_build_object(${table.key.map((k) => `${quoteLiteral(k.name)}, ${quoteIdent(k.name)}`).join(', ')})::text`;
+  const names = table.columns.map(quoteLiteral).join(', ');
+  const values = table.columns.map((c) => `${quoteIdent(c)}::text`).join(', ');
+  return `pg_catalog.jsonb_object(ARRAY[${names}]::text[], ARRAY[${values}]::text[])::text`;
+}
+
+/** What is shown of a key: values of megabytes must neither be held by the thousand nor sent. */
+function shownKey(table: TenantTable): string {
+  const key = keyText(table);
+  return `CASE WHEN pg_catalog.length(${key}) > ${KEY_CHARS_MAX} THEN pg_catalog.left(${key}, ${KEY_CHARS_MAX}) || '…' ELSE ${key} END`;
 }
 
 /** bucket, rows, sum of hashes. Rows of one key fall into one bucket on both sides. */
@@ -23,7 +34,7 @@ export function bucketQuery(table: TenantTable): string {
 
 /** Key and hash of each row of the buckets given as $1. */
 export function rowsQuery(table: TenantTable): string {
-  return `SELECT ${keyText(table)} AS key, ${rowHash(table)}::text AS hash
+  return `SELECT ${shownKey(table)} AS key, ${rowHash(table)}::text AS hash
     FROM ${quoteTable(table.schema, table.name)} WHERE ${table.where}
       AND (pg_catalog.hashtextextended(${keyText(table)}, 0) & ${BUCKETS - 1})::int = ANY ($1::int[])`;
 }
@@ -45,6 +56,24 @@ export function differingBuckets(a: readonly Bucket[], b: readonly Bucket[]): nu
   }
   for (const bucket of other.keys()) out.add(bucket);
   return [...out].sort((x, y) => x - y);
+}
+
+/** The buckets in shares of at most `rowsMax` rows by the counts given, each of one bucket at least. */
+export function shares(buckets: readonly number[], counts: readonly Bucket[], rowsMax: number): number[][] {
+  const out: number[][] = [];
+  let rows = 0;
+  for (const bucket of buckets) {
+    const own = counts.reduce((sum, c) => (c.bucket === bucket ? sum + c.rows : sum), 0);
+    const last = out.at(-1);
+    if (last === undefined || rows + own > rowsMax) {
+      out.push([bucket]);
+      rows = own;
+    } else {
+      last.push(bucket);
+      rows += own;
+    }
+  }
+  return out;
 }
 
 export interface KeyedRow {

@@ -1,0 +1,92 @@
+/** Where a pass of a copy begins in the stream, and what an attempt that died has left of one. */
+import { type StreamState, streamName, streamState } from '@drover/bus';
+import { DroverError, type Lsn, partitionOf } from '@drover/core';
+import { followTenant, readTenantRow } from '@drover/pg';
+import type { TenantTable } from '../scope.ts';
+import type { CopyContext, Job } from './context.ts';
+import { limitedTo, type MissedRow } from './missed.ts';
+import { type PassStart, readRecord, type TableProgress, writeStart } from './record.ts';
+
+export interface Pass {
+  readonly start: PassStart;
+  readonly tables: readonly TenantTable[];
+  readonly progress: Readonly<Record<string, TableProgress>>;
+}
+
+export type Left =
+  /** Nothing of use. */
+  | { readonly kind: 'nothing' }
+  /** Chunks: the pass is taken up behind its last one. */
+  | { readonly kind: 'chunks'; readonly pass: Pass }
+  /** All rows: the replica was catching up to the barrier. */
+  | { readonly kind: 'rows'; readonly barrier: Lsn }
+  | { readonly kind: 'everything' };
+
+export async function readLeft(context: CopyContext, job: Job): Promise<Left> {
+  const { tenant, to, placement } = job;
+  const record = await readRecord(job);
+  if (record === null) return { kind: 'nothing' };
+  if (record.state === 'done') return { kind: 'everything' };
+  const row = await readTenantRow(context.admin(to, placement.database), tenant);
+  const follows =
+    row?.role === 'replica' && row.epoch === placement.epoch && row.source === placement.primary;
+  if (!follows || (await stateOfStream(context, job)).created !== record.start.created)
+    return { kind: 'nothing' };
+  if (row.feed !== 'copying') {
+    return row.lenientUntil === null ? { kind: 'nothing' } : { kind: 'rows', barrier: row.lenientUntil };
+  }
+  const { start, progress } = record;
+  const tables = start.missed === null ? job.tables : limitedTo(start.missed, job.tables);
+  return { kind: 'chunks', pass: { start, tables, progress } };
+}
+
+/**
+ * The sequence first, then the apply worker leaves the tenant alone, then what the target holds of the scope is removed. The whole tenant is
+ * followed from the end of the stream. Beside the rows of a further pass stand others that are at the replica's own position,
+ * which may be behind that end: they are followed from there (I1).
+ */
+export async function beginPass(
+  context: CopyContext,
+  job: Job,
+  missed: readonly MissedRow[] | null,
+): Promise<Pass> {
+  const { tenant, to, placement } = job;
+  const { epoch, primary, database } = placement;
+  const stream = streamOf(context, job);
+  const { created, lastSeq } = await stateOfStream(context, job);
+  const n0 = missed === null ? lastSeq : Math.min(lastSeq, await positionOf(context, job));
+  await followTenant(context.admin(to, database), {
+    tenant,
+    epoch,
+    source: primary,
+    feed: 'copying',
+    stream,
+    streamSeq: n0,
+  });
+  await context.failpoint?.('stopped');
+  const tables = missed === null ? job.tables : limitedTo(missed, job.tables);
+  const copied = missed === null ? 0 : job.tally.rows;
+  const start = { n0, created, epoch, since: job.since, copied, missed };
+  await writeStart(job, tables, start);
+  return { start, tables, progress: {} };
+}
+
+export function streamOf(context: CopyContext, job: Pick<Job, 'tenant' | 'placement'>): string {
+  return streamName(job.placement.primary, partitionOf(job.tenant, context.partitions));
+}
+
+async function stateOfStream(context: CopyContext, job: Job): Promise<StreamState> {
+  const { primary } = job.placement;
+  const state = await streamState(context.bus, primary, partitionOf(job.tenant, context.partitions));
+  if (state !== undefined) return state;
+  throw new DroverError('copy.failed', `there is no stream ${streamOf(context, job)}`, {
+    hint: `it is made when ${primary} is captured: \`drover run cdc --cluster ${primary}\``,
+  });
+}
+
+/** How far the replica has come; it was following until now. */
+async function positionOf(context: CopyContext, job: Job): Promise<number> {
+  const row = await readTenantRow(context.admin(job.to, job.placement.database), job.tenant);
+  if (row?.stream === streamOf(context, job) && row.streamSeq !== null) return row.streamSeq;
+  throw new DroverError('copy.failed', `${job.to} does not follow the stream of ${job.tenant} any more`);
+}

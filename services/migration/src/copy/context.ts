@@ -1,0 +1,50 @@
+/** What every step of a copy is given. */
+import { type Bus, publishEvent } from '@drover/bus';
+import type { Catalog, Placement } from '@drover/catalog';
+import type { ClusterId, TenantId } from '@drover/core';
+import type { PgPool, Tagging } from '@drover/pg';
+import type { Logger } from '@drover/telemetry';
+import type { TenantTable } from '../scope.ts';
+import type { SessionClient } from '../sessions.ts';
+import type { Tally } from './tally.ts';
+
+export interface CopyContext {
+  readonly bus: Bus;
+  readonly catalog: Catalog;
+  readonly log: Logger;
+  readonly tagging: Tagging;
+  readonly partitions: number;
+  readonly chunkRows: number;
+  /** Pools as drover_admin. */
+  readonly admin: (cluster: ClusterId, database: string) => PgPool;
+  /** Connection options as drover_apply. */
+  readonly apply: (cluster: ClusterId, database: string) => PgPool;
+  readonly signal: AbortSignal;
+  readonly onRows: (rows: number) => void;
+  /** Tests stop the copy here. */
+  readonly failpoint?: (step: string) => Promise<void>;
+}
+
+/** One copy, from the request in the placement until the replica is live. */
+export interface Job {
+  readonly tenant: TenantId;
+  readonly to: ClusterId;
+  /** As it was when the attempt began. */
+  readonly placement: Placement;
+  /** When the copy was asked for: tells it from an earlier copy in the same epoch. */
+  readonly since: string;
+  /** All of the tenant's. */
+  readonly tables: readonly TenantTable[];
+  /** The writing session at the target. */
+  readonly target: SessionClient;
+  readonly tally: Tally;
+}
+
+/** Progress, for those who watch. */
+export function report(
+  context: CopyContext,
+  job: Pick<Job, 'tenant' | 'to'>,
+  fields: Record<string, unknown>,
+): void {
+  publishEvent(context.bus, 'copy.progress', { tenant: job.tenant, to: job.to, ...fields });
+}

@@ -1,0 +1,105 @@
+/** Chunk by chunk, in one snapshot of the source: each chunk with its progress in one transaction of the target. */
+import { pipeline } from 'node:stream/promises';
+import { cancelled, DroverError } from '@drover/core';
+import { inTransaction } from '@drover/pg';
+import copyStreams from 'pg-copy-streams';
+import type { TenantTable } from '../scope.ts';
+import type { SessionClient } from '../sessions.ts';
+import type { Pass } from './begin.ts';
+import { boundQuery, copyIn, copyOut, countLeft } from './chunk.ts';
+import { type CopyContext, type Job, report } from './context.ts';
+import { type TableProgress, tableName, writeProgress } from './record.ts';
+import { requireWanted } from './wanted.ts';
+
+const NOTHING: TableProgress = { rows: 0, cursor: null, done: false };
+
+/** @throws DroverError `copy.failed` with the table's name */
+export async function copyTables(
+  context: CopyContext,
+  job: Job,
+  pass: Pass,
+  reader: SessionClient,
+): Promise<void> {
+  const { tally } = job;
+  const copied = Object.values(pass.progress).reduce((sum, p) => sum + p.rows, pass.start.copied);
+  tally.begin(copied, await rowsLeft(pass, reader));
+  report(context, job, { phase: 'copying', rows: tally.rows, total: tally.total });
+  for (const table of pass.tables) {
+    const name = tableName(table);
+    let at = pass.progress[name] ?? NOTHING;
+    while (!at.done) {
+      if (context.signal.aborted) throw cancelled();
+      await requireWanted(context, job);
+      const next = await nextChunk(context, job, { reader, table, at });
+      if (next === null) break;
+      const rows = next.rows - at.rows;
+      at = next;
+      tally.add(rows);
+      context.onRows(rows);
+      report(context, job, { phase: 'copying', table: name, rows: tally.rows, total: tally.total });
+      await context.failpoint?.('chunk');
+    }
+  }
+}
+
+interface Chunk {
+  readonly reader: SessionClient;
+  readonly table: TenantTable;
+  readonly at: TableProgress;
+}
+
+/** Null: nothing is left of the table. */
+async function nextChunk(context: CopyContext, job: Job, chunk: Chunk): Promise<TableProgress | null> {
+  const { reader, table, at } = chunk;
+  try {
+    if (table.key === null) return await copyChunk(job, chunk, null);
+    const found = await reader.query<Record<string, string>>(boundQuery(table, at.cursor, context.chunkRows));
+    const row = found.rows[0];
+    if (row === undefined) return null;
+    return await copyChunk(
+      job,
+      chunk,
+      table.key.map((_, i) => row[`k${i}`] ?? ''),
+    );
+  } catch (error) {
+    throw tableError(error, job, table);
+  }
+}
+
+/** Up to the key `upTo`; without one, all that there is. */
+async function copyChunk(job: Job, chunk: Chunk, upTo: readonly string[] | null): Promise<TableProgress> {
+  const { reader, table, at } = chunk;
+  const { target, tenant } = job;
+  return inTransaction(target, async () => {
+    const sink = target.query(copyStreams.from(copyIn(table)));
+    await pipeline(reader.query(copyStreams.to(copyOut(table, at.cursor, upTo))), sink);
+    const next = { rows: at.rows + sink.rowCount, cursor: upTo, done: upTo === null };
+    await writeProgress(target, tenant, table, next);
+    return next;
+  });
+}
+
+/** What a full read of the pass would still bring. */
+async function rowsLeft(pass: Pass, reader: SessionClient): Promise<number> {
+  let left = 0;
+  for (const table of pass.tables) {
+    const at = pass.progress[tableName(table)] ?? NOTHING;
+    if (at.done) continue;
+    const { rows } = await reader.query<{ n: number }>(countLeft(table, at.cursor));
+    left += rows[0]?.n ?? 0;
+  }
+  return left;
+}
+
+function tableError(error: unknown, job: Job, table: TenantTable): unknown {
+  if (error instanceof DroverError) return error;
+  const { code } = error as { code?: unknown };
+  const sqlstate = typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
+  return new DroverError('copy.failed', `${tableName(table)} could not be copied to ${job.to}`, {
+    cause: error,
+    facts: { table: tableName(table), ...(sqlstate === undefined ? {} : { sqlstate }) },
+    ...(sqlstate === undefined
+      ? {}
+      : { hint: `the row is described at ${job.to} in drover.copy, column error` }),
+  });
+}
