@@ -1,6 +1,7 @@
 /** Runs the benchmarks one after the other, prints their tables and writes their files. */
 import { join } from 'node:path';
 import { describeError } from '@drover/core';
+import { benchCompression } from './compression/run.ts';
 import { type BenchContext, type BenchResult, benchData } from './data/run.ts';
 import { benchLatency } from './latency/run.ts';
 import { type BenchName, HELP, parseFlags } from './lib/args.ts';
@@ -12,6 +13,7 @@ const BENCH: Readonly<Record<BenchName, (context: BenchContext) => Promise<Bench
   data: benchData,
   latency: benchLatency,
   proxy: benchProxy,
+  compression: benchCompression,
 };
 
 /** @returns the exit code: 0; 1 when something failed or a replica was not equal; 130 after Ctrl-C. */
@@ -41,11 +43,11 @@ export async function bench(args: readonly string[]): Promise<number> {
     );
     const folder = options.out ?? join(import.meta.dirname, 'out');
     for (const name of options.benches) {
-      const { cases, settings, notes } = await BENCH[name]({ options, signal: stop.signal, say });
+      const { cases, settings, notes, table } = await BENCH[name]({ options, signal: stop.signal, say });
       const file = { name, machine, at: new Date().toISOString(), settings, notes, cases };
       const path = writeReport(folder, file);
       const comments = notes.map((note) => `note: ${note}\n`).join('');
-      process.stdout.write(`\n${name}\n\n${renderTable(cases)}\n${comments}\n${path}\n\n`);
+      process.stdout.write(`\n${name}\n\n${table ?? renderTable(cases)}\n${comments}\n${path}\n\n`);
     }
     return 0;
   } catch (error) {

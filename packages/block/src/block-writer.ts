@@ -8,16 +8,13 @@
  * relation, u32 old length, u32 new length, old, new. truncate = u8 flags, u16 n, n × u16. message = u64 LSN,
  * u8 length, prefix, u32 length, content.
  */
-import { constants, zstdCompressSync } from 'node:zlib';
 import { assert, type Lsn } from '@drover/core';
 import { Op, RELATIONS_MAX } from './format.ts';
 import { sealBlock } from './header.ts';
+import { Packer } from './packing.ts';
 import type { BlockHeader, Relation } from './types.ts';
 
 const INITIAL_BYTES = 4096;
-/** Bodies smaller than this are stored as they are: a zstd call costs more than it saves. */
-const COMPRESS_MIN_BYTES = 512;
-const ZSTD_LEVEL = 1;
 
 export class BlockWriter {
   #bytes: Buffer;
@@ -157,19 +154,19 @@ export class BlockWriter {
   }
 
   /** The finished block. The writer keeps its content until {@link reset}. */
-  finish(header: Omit<BlockHeader, 'transactions' | 'changes'>): Buffer {
+  finish(header: Omit<BlockHeader, 'transactions' | 'changes'>, packer: Packer = ZSTD): Buffer {
     const counts = { transactions: this.#transactions, changes: this.#changes };
-    return pack({ ...header, ...counts }, this.#bytes.subarray(0, this.#size));
+    return seal({ ...header, ...counts }, this.#bytes.subarray(0, this.#size), packer);
   }
 
   /**
    * Cuts in front of the transaction begun last: returns what stood before it as a finished block, and keeps that
    * transaction alone. Needs {@link hasEarlier}.
    */
-  finishEarlier(header: Omit<BlockHeader, 'transactions' | 'changes'>): Buffer {
+  finishEarlier(header: Omit<BlockHeader, 'transactions' | 'changes'>, packer: Packer = ZSTD): Buffer {
     assert(this.hasEarlier, 'nothing stands before the last transaction');
     const { size, changes, transactions, relations } = this.#before;
-    const block = pack({ ...header, transactions, changes }, this.#bytes.subarray(0, size));
+    const block = seal({ ...header, transactions, changes }, this.#bytes.subarray(0, size), packer);
     const rest = Buffer.from(this.#bytes.subarray(size, this.#size));
     this.#size = 0;
     // The rest names relations that were defined before the cut: they are defined again, under the same indices.
@@ -233,14 +230,9 @@ export class BlockWriter {
   }
 }
 
-function pack(header: BlockHeader, raw: Buffer): Buffer {
-  if (raw.length >= COMPRESS_MIN_BYTES) {
-    const packed = zstdCompressSync(raw, {
-      params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL },
-      pledgedSrcSize: raw.length,
-      chunkSize: Math.max(1024, raw.length),
-    });
-    if (packed.length < raw.length) return sealBlock(header, packed, raw.length, true);
-  }
-  return sealBlock(header, raw, raw.length, false);
+const ZSTD = new Packer('zstd');
+
+function seal(header: BlockHeader, raw: Buffer, packer: Packer): Buffer {
+  const { body, encoding } = packer.pack(raw);
+  return sealBlock(header, body, raw.length, encoding);
 }

@@ -5,7 +5,7 @@
  * |---|---|---|
  * | 0 | 4 | magic `DRVB` |
  * | 4 | 1 | version |
- * | 5 | 1 | flags: 1 the body is zstd, 2 complete; others must be 0 |
+ * | 5 | 1 | flags: 1 the body is zstd, 2 complete, 4 the body is columns (never with 1); others must be 0 |
  * | 6 | 2 | header length, including the four strings |
  * | 8 | 4 | CRC-32 (zlib) of bytes 0 to 7 and of everything from 12 on |
  * | 12 | 4 | body length before compression |
@@ -21,14 +21,15 @@
  * | 68 | … | source, database, tenant, system id: each one length byte and its text |
  *
  * Magic, version and checksum keep their places in every version, so that any reader can tell "newer" from "broken".
- * The body is a sequence of records, one op byte each ({@link Op}); see `records` in `block-writer.ts`.
+ * The body is a sequence of records, one op byte each ({@link Op}); see `records` in `block-writer.ts`. As columns: see `columnar/encode.ts`.
  */
 export const MAGIC = 0x44525642;
 export const VERSION = 1;
 
 export const FLAG_ZSTD = 1;
 export const FLAG_COMPLETE = 2;
-export const KNOWN_FLAGS = FLAG_ZSTD | FLAG_COMPLETE;
+export const FLAG_COLUMNS = 4;
+export const KNOWN_FLAGS = FLAG_ZSTD | FLAG_COMPLETE | FLAG_COLUMNS;
 
 export const CRC_OFFSET = 8;
 export const CRC_END = 12;

@@ -8,6 +8,7 @@ import {
   CRC_END,
   CRC_OFFSET,
   FIXED_HEADER_BYTES,
+  FLAG_COLUMNS,
   FLAG_COMPLETE,
   FLAG_ZSTD,
   KNOWN_FLAGS,
@@ -16,10 +17,15 @@ import {
 } from './format.ts';
 import type { BlockHeader } from './types.ts';
 
+/** How the body is stored. */
+export type Encoding = 'rows' | 'zstd' | 'columns';
+
+const FLAG_OF = { rows: 0, zstd: FLAG_ZSTD, columns: FLAG_COLUMNS } as const;
+
 /** The header with what only the codec itself needs. */
 export interface Envelope {
   readonly header: BlockHeader;
-  readonly compressed: boolean;
+  readonly encoding: Encoding;
   readonly rawBytes: number;
   readonly bodyStart: number;
 }
@@ -29,13 +35,13 @@ export function corrupt(why: string, facts: Record<string, unknown> = {}): Drove
 }
 
 /** One block in one buffer: header, then `body` as stored. `rawBytes` is the body's length before compression. */
-export function sealBlock(header: BlockHeader, body: Buffer, rawBytes: number, compressed: boolean): Buffer {
+export function sealBlock(header: BlockHeader, body: Buffer, rawBytes: number, encoding: Encoding): Buffer {
   const strings = [header.source, header.database, header.tenant, header.systemId].map((s) => Buffer.from(s));
   const headerBytes = strings.reduce((sum, s) => sum + 1 + s.length, FIXED_HEADER_BYTES);
   const block = Buffer.allocUnsafe(headerBytes + body.length);
   block.writeUInt32BE(MAGIC, 0);
   block[4] = VERSION;
-  block[5] = (compressed ? FLAG_ZSTD : 0) | (header.complete ? FLAG_COMPLETE : 0);
+  block[5] = FLAG_OF[encoding] | (header.complete ? FLAG_COMPLETE : 0);
   block.writeUInt16BE(headerBytes, 6);
   block.writeUInt32BE(rawBytes, 12);
   block.writeUInt32BE(body.length, 16);
@@ -89,10 +95,17 @@ export function openEnvelope(block: Buffer): Envelope {
     throw corrupt('its lengths do not add up', { headerBytes, bodyBytes, bytes: block.length });
   }
   const rawBytes = block.readUInt32BE(12);
-  const compressed = (flags & FLAG_ZSTD) !== 0;
-  if (!compressed && rawBytes !== bodyBytes)
+  const encoding = encodingOf(flags);
+  if (encoding === 'rows' && rawBytes !== bodyBytes)
     throw corrupt('its body has two lengths', { rawBytes, bodyBytes });
-  return { header: readFields(block, headerBytes, flags), compressed, rawBytes, bodyStart: headerBytes };
+  return { header: readFields(block, headerBytes, flags), encoding, rawBytes, bodyStart: headerBytes };
+}
+
+function encodingOf(flags: number): Encoding {
+  if ((flags & FLAG_ZSTD) !== 0 && (flags & FLAG_COLUMNS) !== 0)
+    throw corrupt('its body is encoded in two ways');
+  if ((flags & FLAG_COLUMNS) !== 0) return 'columns';
+  return (flags & FLAG_ZSTD) === 0 ? 'rows' : 'zstd';
 }
 
 function readFields(block: Buffer, headerBytes: number, flags: number): BlockHeader {

@@ -1,5 +1,6 @@
 export { BlockWriter } from './block-writer.ts';
 export { RAW_BYTES_MAX, RELATIONS_MAX, VERSION } from './format.ts';
 export { readHeader } from './header.ts';
+export { COMPRESSIONS, type Compression, Packer } from './packing.ts';
 export * from './types.ts';
 export { type WalkOptions, walkBlock } from './walk-block.ts';

@@ -49,7 +49,7 @@ export interface BlockHeader {
 /**
  * Receives the records of a block in order. Tuples are pgoutput TupleData as sent by the source: Int16 number of
  * columns, then per column a kind byte (`n` null, `u` unchanged TOAST, `t` text, `b` binary) and, for `t` and `b`,
- * Int32 length and bytes. `bytes.subarray(start, end)` is one tuple; it is only valid during the call.
+ * Int32 length and bytes. `bytes.subarray(start, end)` is one tuple. `bytes` is the block's body, the same in every call; it may be kept.
  */
 export interface BlockVisitor {
   relation(index: number, relation: Relation): void;

@@ -6,11 +6,12 @@
  * A damaged body can still have let the visitor see its first records: callers act on a block only after
  * {@link walkBlock} has returned. (The checksum makes that a matter of a writer's bug, not of the network.)
  */
-import { zstdDecompressSync } from 'node:zlib';
-import { DroverError, type Lsn } from '@drover/core';
+import type { Lsn } from '@drover/core';
+import { decodeColumnar } from './columnar/decode.ts';
 import { Op, RAW_BYTES_MAX } from './format.ts';
-import { corrupt, openEnvelope } from './header.ts';
+import { corrupt, type Envelope, openEnvelope } from './header.ts';
 import type { BlockHeader, BlockVisitor, Relation, RelationColumn } from './types.ts';
+import { decompress } from './zstd.ts';
 
 export interface WalkOptions {
   /** Refuse blocks that declare more raw bytes. Default {@link RAW_BYTES_MAX}. */
@@ -28,23 +29,19 @@ export function walkBlock(block: Buffer, visitor: BlockVisitor, options: WalkOpt
     });
   }
   const stored = block.subarray(envelope.bodyStart);
-  const body = envelope.compressed ? inflate(stored, envelope.rawBytes) : stored;
-  new Walker(body, visitor, envelope.header).run();
+  new Walker(bodyOf(envelope, stored), visitor, envelope.header).run();
   return envelope.header;
 }
 
-function inflate(stored: Buffer, rawBytes: number): Buffer {
-  let body: Buffer;
-  try {
-    // One chunk of exactly the declared size; anything longer fails with ERR_BUFFER_TOO_LARGE.
-    body = zstdDecompressSync(stored, { maxOutputLength: rawBytes, chunkSize: Math.max(1024, rawBytes) });
-  } catch (cause) {
-    throw new DroverError('block.corrupt', 'a block is damaged: its body does not decompress', { cause });
+function bodyOf({ encoding, rawBytes }: Envelope, stored: Buffer): Buffer {
+  switch (encoding) {
+    case 'rows':
+      return stored;
+    case 'zstd':
+      return decompress(stored, rawBytes);
+    case 'columns':
+      return decodeColumnar(stored, rawBytes);
   }
-  if (body.length !== rawBytes) {
-    throw corrupt('its body is shorter than declared', { rawBytes, actual: body.length });
-  }
-  return body;
 }
 
 const IDENTITIES: Readonly<Record<number, Relation['identity']>> = {

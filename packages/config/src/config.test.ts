@@ -71,7 +71,7 @@ describe('what is derived from the option table', () => {
       nats: ['url', 'user', 'password', 'replicas', 'partitions', 'maxBytes', 'maxAgeMs'],
       security: ['secret'],
       tagging: ['mode', 'column', 'overrides', 'reference', 'exclude', 'schemaPrefix', 'databasePrefix'],
-      cdc: ['blockBytes', 'flushMs', 'inFlightBytes', 'heartbeatMs'],
+      cdc: ['blockBytes', 'compression', 'flushMs', 'inFlightBytes', 'heartbeatMs'],
       apply: ['batchBytes', 'lingerMs'],
       failover: ['auto', 'graceMs', 'minSignals', 'minObservers', 'cooldownMs', 'drainTimeoutMs', 'parallel'],
       migration: ['chunkRows', 'parallel'],

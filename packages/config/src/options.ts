@@ -219,6 +219,15 @@ export const OPTIONS: readonly Option[] = [
     min: 4096,
     max: 16 * MiB,
   }),
+  option(
+    'cdc',
+    'compression',
+    'choice',
+    'auto',
+    '"columns"',
+    'How blocks are stored: as columns (fewest bytes, most CPU), by zstd, or not compressed; auto: columns for blocks of 8 KiB and more, zstd for the others and while catching up.',
+    { choices: ['auto', 'columns', 'zstd', 'none'] },
+  ),
   option('cdc', 'flush', 'duration', 10, '"10ms"', 'And at this age, while the bus is busy.', {
     min: 0,
     max: 10_000,

@@ -58,6 +58,7 @@ export interface Config {
   readonly cdc: {
     /** A block is closed at this raw size. */
     readonly blockBytes: number;
+    readonly compression: 'auto' | 'columns' | 'zstd' | 'none';
     /** Or when its oldest change is this old and the bus is busy. */
     readonly flushMs: number;
     /** Bytes published but not yet acknowledged; at this bound the reader stops reading. */

@@ -22,6 +22,12 @@ export const cdcMetrics = defineMetrics({
   ]),
   blocks: counter('drover_cdc_blocks_total', 'Blocks acknowledged by JetStream.', READER),
   bytes: counter('drover_cdc_published_bytes_total', 'Bytes of blocks acknowledged by JetStream.', READER),
+  rawBytes: counter('drover_cdc_raw_bytes_total', 'Bytes of blocks before compression.', READER),
+  faults: counter(
+    'drover_cdc_columns_faults_total',
+    'Blocks stored otherwise because of a fault in the encoding as columns: a bug to be reported; nothing is lost.',
+    READER,
+  ),
   inFlight: gauge('drover_cdc_in_flight_bytes', 'Bytes published and not acknowledged.', READER),
   held: gauge(
     'drover_cdc_held_bytes',

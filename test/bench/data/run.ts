@@ -18,6 +18,8 @@ export interface BenchResult {
   readonly cases: readonly BenchCase[];
   readonly settings: Readonly<Record<string, unknown>>;
   readonly notes: readonly string[];
+  /** Printed instead of the cases. */
+  readonly table?: string;
 }
 
 export const PEER_NAME = 'PostgreSQL logical replication';

@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { DroverError } from '@drover/core';
 
-export const BENCHES = ['data', 'latency', 'proxy'] as const;
+export const BENCHES = ['data', 'latency', 'proxy', 'compression'] as const;
 export type BenchName = (typeof BENCHES)[number];
 
 export const CASES = ['big', 'ten', 'single', 'update', 'mix', 'hot'] as const;
@@ -20,6 +20,8 @@ export interface Options {
   readonly seconds: number;
   readonly profileTo: string | undefined;
   readonly out: string | undefined;
+  /** Folder of public data sets for compression, which are no part of the repository. */
+  readonly publicData: string | undefined;
   readonly help: boolean;
 }
 
@@ -35,11 +37,12 @@ export const HELP = `npm run bench -- [flags]
   --seconds n       of one measurement of latency and of the proxy (default 10)
   --quick           one short round of everything, for a first look
   --profile dir     CPU profiles of Drover's services go there
+  --public dir      public data sets for compression (default $DROVER_BENCH_PUBLIC; without: left out)
   --out dir         where the JSON goes (default test/bench/out)
 `;
 
 /** @throws DroverError config.invalid naming the flag */
-export function parseFlags(args: readonly string[]): Options {
+export function parseFlags(args: readonly string[], env: NodeJS.ProcessEnv = process.env): Options {
   const { values } = flagsOf(args);
   const quick = values.quick === true;
   const rows = whole('rows', values.rows, quick ? 100_000 : 500_000);
@@ -53,6 +56,7 @@ export function parseFlags(args: readonly string[]): Options {
     seconds: whole('seconds', values.seconds, quick ? 4 : 10),
     profileTo: values.profile,
     out: values.out,
+    publicData: values.public ?? env['DROVER_BENCH_PUBLIC'],
     help: values.help === true,
   };
 }
@@ -71,6 +75,7 @@ function flagsOf(args: readonly string[]) {
         quick: { type: 'boolean' },
         profile: { type: 'string' },
         out: { type: 'string' },
+        public: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
       },
     });

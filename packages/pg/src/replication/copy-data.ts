@@ -1,21 +1,29 @@
 /**
- * Reads what a walsender puts into CopyData (manual, 54.4): XLogData and keepalives. A position is made into a bigint
- * once, as long as messages share it: the rows of one COPY do.
+ * Reads what a walsender puts into CopyData (manual, 54.4): XLogData and keepalives. The furthest position is kept in two numbers and made
+ * into a bigint when somebody asks: a bigint for each row is dear.
  */
 import { LSN_ZERO, type Lsn } from '@drover/core';
 import { malformed, need, readLsn } from '../pgoutput/bytes.ts';
-import type { StatusSender } from './status-sender.ts';
 import type { WalHandler } from './types.ts';
 
 export class CopyDataReader {
-  readonly #status: StatusSender;
+  readonly #answer: () => void;
   #messages = 0;
-  #lsn: Lsn = LSN_ZERO;
+  #received: Lsn = LSN_ZERO;
+  /** The furthest position, in two halves of 32 bits. */
   #high = 0;
   #low = 0;
 
-  constructor(status: StatusSender) {
-    this.#status = status;
+  /** @param answer sends a status: the server asked for one */
+  constructor(answer: () => void) {
+    this.#answer = answer;
+  }
+
+  /** Furthest WAL position seen. */
+  get received(): Lsn {
+    const lsn = (BigInt(this.#high) << 32n) | BigInt(this.#low);
+    if (lsn !== this.#received) this.#received = lsn as Lsn; // 64 unsigned bits
+    return this.#received;
   }
 
   /** WAL messages since the last call. */
@@ -31,29 +39,26 @@ export class CopyDataReader {
       // w: Int64 start, Int64 end, Int64 time, message. A logical walsender gives start and end the same value.
       need(start, 25, end);
       this.#messages++;
-      const walStart = this.#readLsn(bytes, start + 1);
-      handler.data(walStart, this.#readLsn(bytes, start + 9), bytes, start + 25, end);
+      this.#note(bytes, start + 9);
+      handler.data(bytes, start + 25, end);
     } else if (bytes[start] === 0x6b) {
       // k: Int64 end, Int64 time, Int8 reply requested
       need(start, 18, end);
       const replyRequested = bytes[start + 17] === 1;
-      handler.keepalive(this.#readLsn(bytes, start + 1), replyRequested);
+      this.#note(bytes, start + 1);
+      handler.keepalive(readLsn(bytes, start + 1), replyRequested);
       // After the handler, so that what it confirmed is in the answer.
-      if (replyRequested) this.#status.send(false);
+      if (replyRequested) this.#answer();
     } else {
       throw malformed(`copy data of kind ${bytes[start]}`);
     }
   }
 
-  #readLsn(bytes: Buffer, at: number): Lsn {
+  #note(bytes: Buffer, at: number): void {
     const high = bytes.readUInt32BE(at);
     const low = bytes.readUInt32BE(at + 4);
-    if (low !== this.#low || high !== this.#high) {
-      this.#high = high;
-      this.#low = low;
-      this.#lsn = readLsn(bytes, at);
-      this.#status.noteReceived(this.#lsn);
-    }
-    return this.#lsn;
+    if (high < this.#high || (high === this.#high && low <= this.#low)) return;
+    this.#high = high;
+    this.#low = low;
   }
 }

@@ -1,7 +1,7 @@
 /**
  * How long to leave the socket alone between rounds of reads. The walsender sends every message on its own; a reader
  * that takes each at once is woken as often, which doubles the CPU of both sides. Under load, rounds are therefore spaced 1
- * to 3 ms apart so that the kernel collects; at low load nothing is delayed. Pure but for its running average.
+ * to 12 ms apart so that the kernel collects; at low load nothing is delayed. Pure but for its running average.
  */
 
 export interface Round {
@@ -15,21 +15,25 @@ export interface Round {
 
 /** The average forgets with this time constant. */
 const MEMORY_MS = 20;
-/** Messages per ms from which rounds are spaced by 1, 2, 3 ms. */
-const STEPS = [12, 60, 200] as const;
+/** From so many messages per ms rounds are spaced by so many ms. */
+const STEPS = [
+  { rate: 12, spacingMs: 1 },
+  { rate: 40, spacingMs: 5 },
+  { rate: 100, spacingMs: 12 },
+] as const;
 
 export class ReadPacer {
   #rate = 0;
   #lastStartMs = Number.NEGATIVE_INFINITY;
 
-  /** Whole ms to wait before reading again, 0 to 3. */
+  /** Whole ms to wait before reading again, 0 to 12. */
   next(round: Round): number {
     const elapsedMs = Math.max(0.01, round.startMs - this.#lastStartMs);
     this.#lastStartMs = round.startMs;
     const weight = 1 - Math.exp(-elapsedMs / MEMORY_MS);
     this.#rate += (round.messages / elapsedMs - this.#rate) * weight;
     let spacingMs = round.full ? 1 : 0;
-    for (let i = 0; i < STEPS.length; i++) if (this.#rate >= (STEPS[i] ?? 0)) spacingMs = i + 1;
+    for (const step of STEPS) if (this.#rate >= step.rate) spacingMs = step.spacingMs;
     // Time spent on the round was already time for the kernel to collect.
     return Math.max(0, Math.ceil(spacingMs - (round.endMs - round.startMs) - 0.5));
   }

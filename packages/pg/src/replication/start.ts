@@ -13,6 +13,7 @@ import { assert, cancelled, DroverError, must } from '@drover/core';
 import pg from 'pg';
 import { type ConnectOptions, clientConfig, connectError, discard, statementError } from '../connect.ts';
 import { enterCopyBoth, startCommand } from './handshake.ts';
+import { Reads } from './reads.ts';
 import { ServerError, slotActive, slotLost, slotMissing, streamError } from './server-error.ts';
 import { readSlot, type Slot } from './slot.ts';
 import { WalStream } from './stream.ts';
@@ -30,14 +31,15 @@ const QUESTION_TIMEOUT_MS = 30_000;
 export async function startReplication(options: ReplicationOptions): Promise<ReplicationStream> {
   const { signal } = options;
   if (signal?.aborted) throw cancelled();
-  const client = new pg.Client(replicationConfig(options.connect));
+  const reads = options.connect.ssl === false ? new Reads() : null;
+  const client = new pg.Client(replicationConfig(options.connect, reads));
   // Lost connections are reported by the socket, which we watch.
   client.on('error', () => {});
   // Not client.end(): while it connects, pg would then settle neither connect() nor end().
   const giveUp = () => void client.connection.stream.destroy(cancelled());
   signal?.addEventListener('abort', giveUp, { once: true });
   try {
-    return await open(client, options);
+    return await open(client, reads, options);
   } catch (error) {
     await discard(client);
     throw signal?.aborted ? cancelled() : error;
@@ -46,7 +48,11 @@ export async function startReplication(options: ReplicationOptions): Promise<Rep
   }
 }
 
-async function open(client: pg.Client, options: ReplicationOptions): Promise<ReplicationStream> {
+async function open(
+  client: pg.Client,
+  reads: Reads | null,
+  options: ReplicationOptions,
+): Promise<ReplicationStream> {
   try {
     await client.connect();
   } catch (error) {
@@ -64,6 +70,7 @@ async function open(client: pg.Client, options: ReplicationOptions): Promise<Rep
   return new WalStream({
     ...server,
     socket,
+    reads,
     slotName: options.slot,
     startLsn: options.startLsn,
     peerTimeoutMs: options.peerTimeoutMs,
@@ -71,7 +78,7 @@ async function open(client: pg.Client, options: ReplicationOptions): Promise<Rep
   });
 }
 
-function replicationConfig(connect: ConnectOptions): pg.ClientConfig {
+function replicationConfig(connect: ConnectOptions, reads: Reads | null): pg.ClientConfig {
   // A stream with the usual mark of 64 KiB goes on reading, packet by packet, while paused, until so much has collected;
   // with a mark of one byte a pause leaves everything behind one read to the kernel.
   const highWaterMark = 1;
@@ -79,7 +86,7 @@ function replicationConfig(connect: ConnectOptions): pg.ClientConfig {
   const extra = {
     replication: 'database', // known to pg, not to its types
     query_timeout: QUESTION_TIMEOUT_MS,
-    stream: () => new Socket({ highWaterMark } as object),
+    stream: () => reads?.socket() ?? new Socket({ highWaterMark } as object),
     ssl: connect.ssl === false ? false : { ...connect.ssl, highWaterMark },
   };
   return { ...base, ...extra } as pg.ClientConfig; // for the fields its types do not know

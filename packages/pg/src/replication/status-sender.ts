@@ -15,34 +15,29 @@ const UNSENT_BYTES_MAX = 4096;
 export class StatusSender {
   readonly #socket: Socket;
   readonly #startLsn: Lsn;
-  #received: Lsn = LSN_ZERO;
+  readonly #received: () => Lsn;
   #confirmed: Lsn = LSN_ZERO;
   #sentAtMs = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(socket: Socket, startLsn: Lsn) {
+  /** @param received furthest WAL position seen */
+  constructor(socket: Socket, startLsn: Lsn, received: () => Lsn) {
     this.#socket = socket;
+    this.#received = received;
     this.#startLsn = startLsn;
-  }
-
-  get received(): Lsn {
-    return this.#received;
   }
 
   get confirmed(): Lsn {
     return this.#confirmed;
   }
 
-  noteReceived(lsn: Lsn): void {
-    if (lsn > this.#received) this.#received = lsn;
-  }
-
   confirm(lsn: Lsn): void {
     if (lsn <= this.#confirmed) return;
-    assert(lsn <= maxLsn(this.#received, this.#startLsn), 'confirmed beyond what was received', {
+    const received = this.#received();
+    assert(lsn <= maxLsn(received, this.#startLsn), 'confirmed beyond what was received', {
       confirm: formatLsn(lsn),
-      received: formatLsn(this.#received),
+      received: formatLsn(received),
     });
     this.#confirmed = lsn;
     if (this.#timer !== undefined || this.#stopped) return;
@@ -57,7 +52,7 @@ export class StatusSender {
     this.#sentAtMs = performance.now();
     this.#socket.write(
       encodeStandbyStatus({
-        write: maxLsn(this.#received, this.#confirmed),
+        write: maxLsn(this.#received(), this.#confirmed),
         flush: this.#confirmed,
         nowUnixMs: Date.now(),
         replyRequested,

@@ -91,7 +91,7 @@ export function reading(stream: ReplicationStream, onKeepalive: (walEnd: Lsn) =>
     },
   };
   const done = stream.read({
-    data: (_, __, bytes, start, end) => parsePgoutput(bytes, start, end, visitor),
+    data: (bytes, start, end) => parsePgoutput(bytes, start, end, visitor),
     keepalive: (walEnd) => {
       keepalives.push(walEnd);
       onKeepalive(walEnd);

@@ -43,6 +43,7 @@ async function streamFrom(answers: boolean, walSenderTimeoutMs: number, peerTime
   socket.pause();
   const stream = new WalStream({
     socket,
+    reads: null,
     systemId: '1',
     timeline: 1,
     slotName: 's',

@@ -10,6 +10,7 @@ import { CopyDataReader } from './copy-data.ts';
 import { FrameReader, type FrameSink } from './frames.ts';
 import { judgePeer, peerTimeoutMs, statusIntervalMs } from './liveness.ts';
 import { ReadPacer } from './pacing.ts';
+import type { Reads } from './reads.ts';
 import { parseServerError, streamError } from './server-error.ts';
 import type { Slot } from './slot.ts';
 import { StatusSender } from './status-sender.ts';
@@ -18,6 +19,8 @@ import type { ReplicationStream, WalHandler } from './types.ts';
 export interface StreamParts {
   /** Authenticated, in copy-both mode, paused. */
   readonly socket: Socket;
+  /** Where its reads come from; null: from its events. */
+  readonly reads: Reads | null;
   readonly systemId: string;
   readonly timeline: number;
   readonly slotName: string;
@@ -39,6 +42,7 @@ export class WalStream implements ReplicationStream, FrameSink {
   readonly slot: Slot;
   readonly #slotName: string;
   readonly #socket: Socket;
+  readonly #reads: Reads | null;
   readonly #status: StatusSender;
   readonly #copyData: CopyDataReader;
   readonly #frames = new FrameReader(this);
@@ -64,11 +68,12 @@ export class WalStream implements ReplicationStream, FrameSink {
     this.slot = parts.slot;
     this.#slotName = parts.slotName;
     this.#socket = parts.socket;
+    this.#reads = parts.reads;
     this.#peerTimeoutMs = parts.peerTimeoutMs ?? peerTimeoutMs(parts.walSenderTimeoutMs);
     // At least twice asked before judged.
     this.#lookIntervalMs = Math.min(statusIntervalMs(parts.walSenderTimeoutMs), this.#peerTimeoutMs / 3);
-    this.#status = new StatusSender(parts.socket, parts.startLsn);
-    this.#copyData = new CopyDataReader(this.#status);
+    this.#status = new StatusSender(parts.socket, parts.startLsn, () => this.#copyData.received);
+    this.#copyData = new CopyDataReader(() => this.#status.send(false));
     this.#done.promise.catch(() => {}); // reported by read(), also when that is called later
     const onAbort = () => void this.close();
     parts.signal?.addEventListener('abort', onAbort, { once: true });
@@ -88,7 +93,7 @@ export class WalStream implements ReplicationStream, FrameSink {
   }
 
   get received(): Lsn {
-    return this.#status.received;
+    return this.#copyData.received;
   }
 
   get confirmed(): Lsn {
@@ -101,6 +106,8 @@ export class WalStream implements ReplicationStream, FrameSink {
     this.#handler = handler;
     if (this.#state === 'open') {
       this.#socket.on('data', this.#onData);
+      // What came with the answer to START_REPLICATION is still in the stream, and is told in the next tick, before any read.
+      this.#reads?.take(this.#onData);
       this.#flow();
     }
     return this.#done.promise;
@@ -129,6 +136,7 @@ export class WalStream implements ReplicationStream, FrameSink {
       // Terminate is obeyed even in the midst of a transaction, after the status before it. What still arrives is thrown
       // away: unread bytes would turn our FIN into a reset, which may overtake the status.
       this.#socket.removeListener('data', this.#onData);
+      this.#reads?.take(() => {});
       this.#socket.on('data', () => {});
       this.#socket.resume();
       if (this.#socket.writable) this.#socket.end(TERMINATE);

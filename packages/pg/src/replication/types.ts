@@ -24,11 +24,8 @@ export interface ReplicationOptions {
 
 /** Called synchronously; what it throws ends the stream and rejects `read`. */
 export interface WalHandler {
-  /**
-   * One pgoutput message, `bytes[start, end)`: valid during the call only, the buffer is used again. `walEnd` is where the
-   * message stands in the WAL; it does not grow monotonically (a transaction begins before the last one's end).
-   */
-  data(walStart: Lsn, walEnd: Lsn, bytes: Buffer, start: number, end: number): void;
+  /** One pgoutput message, `bytes[start, end)`: valid during the call only, the buffer is used again. */
+  data(bytes: Buffer, start: number, end: number): void;
   /** All that committed before `walEnd` has been sent. A confirm() made in here is part of the answer. */
   keepalive(walEnd: Lsn, replyRequested: boolean): void;
   /** After each round of reads: nothing more is at hand this instant. */

@@ -1,6 +1,6 @@
 /**
  * A block read into flat arrays: where each change's tuples stand in the block's bytes, and which source transaction
- * they belong to. The body is copied once as a whole, no object is made per row.
+ * they belong to. The body is kept as it is, no object is made per row.
  */
 import { type BlockHeader, type BlockVisitor, type Relation, walkBlock } from '@drover/block';
 import type { Lsn } from '@drover/core';
@@ -66,18 +66,18 @@ class Collector implements BlockVisitor {
   readonly #oldKind: Uint8Array;
   readonly #at: Int32Array;
   #count = 0;
-  /** The walker's buffer (only valid while it walks) and our copy of it. */
-  #seen: Buffer | undefined;
-  #bytes = EMPTY;
-  /** Where the copy of `#seen` begins in `#bytes`. */
-  #base = 0;
+  /** The body. */
+  #bytes: Buffer = EMPTY;
 
   constructor(header: BlockHeader) {
     this.#header = header;
-    this.#op = new Uint8Array(header.changes);
-    this.#relation = new Uint16Array(header.changes);
-    this.#oldKind = new Uint8Array(header.changes);
-    this.#at = new Int32Array(header.changes * 4);
+    const { changes } = header;
+    // One allocation for all of them: the collector keeps a record of each.
+    const memory = new ArrayBuffer(changes * 20);
+    this.#at = new Int32Array(memory, 0, changes * 4);
+    this.#relation = new Uint16Array(memory, changes * 16, changes);
+    this.#op = new Uint8Array(memory, changes * 18, changes);
+    this.#oldKind = new Uint8Array(memory, changes * 19, changes);
   }
 
   relation(_index: number, relation: Relation): void {
@@ -89,8 +89,8 @@ class Collector implements BlockVisitor {
   }
 
   insert(relation: number, bytes: Buffer, start: number, end: number): void {
-    const base = this.#keep(bytes);
-    this.#push(INSERT, relation, 0, 0, 0, base + start, base + end);
+    this.#bytes = bytes;
+    this.#push(INSERT, relation, 0, 0, 0, start, end);
   }
 
   update(
@@ -102,17 +102,17 @@ class Collector implements BlockVisitor {
     newStart: number,
     newEnd: number,
   ): void {
-    const base = this.#keep(bytes);
-    if (oldKind === null) this.#push(UPDATE, relation, 0, 0, 0, base + newStart, base + newEnd);
+    this.#bytes = bytes;
+    if (oldKind === null) this.#push(UPDATE, relation, 0, 0, 0, newStart, newEnd);
     else {
       const kind = oldKind.charCodeAt(0);
-      this.#push(UPDATE, relation, kind, base + oldStart, base + oldEnd, base + newStart, base + newEnd);
+      this.#push(UPDATE, relation, kind, oldStart, oldEnd, newStart, newEnd);
     }
   }
 
   delete(relation: number, oldKind: 'K' | 'O', bytes: Buffer, start: number, end: number): void {
-    const base = this.#keep(bytes);
-    this.#push(DELETE, relation, oldKind.charCodeAt(0), base + start, base + end, 0, 0);
+    this.#bytes = bytes;
+    this.#push(DELETE, relation, oldKind.charCodeAt(0), start, end, 0, 0);
   }
 
   truncate(relations: readonly number[], flags: number): void {
@@ -150,15 +150,6 @@ class Collector implements BlockVisitor {
       bytes: this.#bytes,
       truncates: this.#truncates,
     };
-  }
-
-  #keep(bytes: Buffer): number {
-    if (bytes !== this.#seen) {
-      this.#seen = bytes;
-      this.#base = this.#bytes.length;
-      this.#bytes = this.#base === 0 ? Buffer.from(bytes) : Buffer.concat([this.#bytes, bytes]);
-    }
-    return this.#base;
   }
 
   #push(op: number, relation: number, kind: number, a: number, b: number, c: number, d: number): void {

@@ -37,7 +37,7 @@ export type FlushAnswer = 'flush' | number;
 /** A lane that carries many small tenants is flushed when their sum is this many blocks. */
 const LANE_BLOCKS = 4;
 /** Each block costs about as much as so many bytes of rows (zstd's start, a message, its headers): catching up, smaller ones are not worth it. */
-const WORTH_BYTES = 32 * 1024;
+const WORTH_BYTES = 64 * 1024;
 /** Behind by less than this is no catching up: a pause of the garbage collector, a busy neighbour. */
 const BEHIND_MS = 100;
 const COLLECT_MS_MAX = 500;
@@ -47,14 +47,19 @@ const COLLECT_MS_MAX = 500;
  */
 const SPACING_MS = 2;
 
+/** `behindMs`: for so long the source has had something newer than what was read. */
+export function isCatchingUp(behindMs: number): boolean {
+  return behindMs >= BEHIND_MS;
+}
+
 export function decideFlush(load: LaneLoad, limits: FlushLimits, nowMs: number): FlushAnswer {
   if (load.waitingBytes === 0) return Number.POSITIVE_INFINITY;
   if (load.urgent) return 'flush';
-  const catchingUp = load.behindMs >= BEHIND_MS;
+  const catchingUp = isCatchingUp(load.behindMs);
   const worth = catchingUp ? Math.min(limits.laneBytes, load.blocks * WORTH_BYTES) : 0;
   const enough = Math.max(worth, LANE_BLOCKS * limits.blockBytes);
   if (load.largestBytes >= limits.blockBytes || load.waitingBytes >= enough) return 'flush';
-  if (load.inFlightGroups === 0 && !load.behind) {
+  if (load.inFlightGroups === 0 && !load.behind && !catchingUp) {
     const freeMs = load.publishedAtMs + SPACING_MS - nowMs;
     return freeMs <= 0 ? 'flush' : freeMs;
   }

@@ -3,10 +3,11 @@
  * published, and the marks of what is in the stream. A flush group takes everything a lane holds, so that everything at
  * or below a group's safe LSN is in earlier groups. Pure: no clock, no I/O.
  */
-import { type BlockHeader, BlockWriter } from '@drover/block';
+import { type BlockHeader, type BlockWriter, Packer } from '@drover/block';
 import type { ClusterId, Epoch, Lsn, TenantId } from '@drover/core';
 import { assert, LSN_MAX, LSN_ZERO, must, tenantToken } from '@drover/core';
 import { Marks } from './marks.ts';
+import { SpareWriters } from './spare-writers.ts';
 
 /** One message of a flush group; the same shape as the bus's OutMessage. */
 export interface Outgoing {
@@ -84,19 +85,19 @@ export class OpenTenant {
 }
 
 /** Buffers larger than this are not kept for the next block. */
-const KEEP_BYTES_MAX = 1024 * 1024;
-const SPARE_WRITERS_MAX = 64;
+/** Of all lanes of the process. */
+const spare = new SpareWriters(32 * 1024 * 1024);
 
 export class Lane {
   readonly partition: number;
   readonly marks: Marks;
+  readonly packer: Packer;
   readonly #identity: LaneIdentity;
   /** Tenants with open blocks. */
   readonly #open = new Set<OpenTenant>();
   #finished: Outgoing[] = [];
   #finishedBytes = 0;
   #firstPending: Lsn = LSN_MAX;
-  readonly #spare: BlockWriter[] = [];
   /** Raw bytes in open blocks. */
   openBytes = 0;
   largestBytes = 0;
@@ -108,8 +109,14 @@ export class Lane {
   /** The transaction at hand was cut: some of its parts are out, not all. */
   cut = false;
 
-  constructor(partition: number, identity: LaneIdentity, marks: Marks = new Marks()) {
+  constructor(
+    partition: number,
+    identity: LaneIdentity,
+    marks: Marks = new Marks(),
+    packer: Packer = new Packer('zstd'),
+  ) {
     this.partition = partition;
+    this.packer = packer;
     this.#identity = identity;
     this.marks = marks;
   }
@@ -134,7 +141,7 @@ export class Lane {
     if (open.writer !== null && open.epoch !== open.nextEpoch) this.#finishOpen(open, 0, true);
     let writer = open.writer;
     if (writer === null) {
-      writer = this.#spare.pop() ?? new BlockWriter();
+      writer = spare.take();
       open.writer = writer;
       open.firstLsn = at.commitLsn;
       open.epoch = open.nextEpoch;
@@ -269,7 +276,7 @@ export class Lane {
     if (!writer.hasEarlier) return;
     const before = writer.size;
     const header = this.#header(open, open.earlierLsn, open.earlierTimeUs, 0, true);
-    this.#push(open, header, writer.finishEarlier(header));
+    this.#push(open, header, writer.finishEarlier(header, this.packer));
     this.openBytes += writer.size - before;
     open.firstLsn = open.lastLsn;
   }
@@ -277,12 +284,11 @@ export class Lane {
   #finishOpen(open: OpenTenant, part: number, complete: boolean): void {
     const writer = must(open.writer, 'writer of an open block');
     const header = this.#header(open, open.lastLsn, open.lastTimeUs, part, complete);
-    this.#push(open, header, writer.finish(header));
+    this.#push(open, header, writer.finish(header, this.packer));
     this.openBytes -= writer.size;
-    writer.reset(KEEP_BYTES_MAX);
     open.writer = null;
     this.#open.delete(open);
-    if (this.#spare.length < SPARE_WRITERS_MAX) this.#spare.push(writer);
+    spare.give(writer);
   }
 
   #push(open: OpenTenant, header: Header, block: Buffer): void {

@@ -5,7 +5,7 @@
  * Lanes and the groups in flight outlive a connection: after a reconnect the marks tell what the source sends again.
  */
 
-import type { Relation } from '@drover/block';
+import { Packer, type Relation } from '@drover/block';
 import { type Bus, type Publisher, publishEvent, streamName, streamState } from '@drover/bus';
 import type { Config } from '@drover/config';
 import {
@@ -93,6 +93,8 @@ export class DatabaseReader {
   #error: DroverError | null = null;
   #feeds: readonly LaneFeed[] = [];
   #generation: number | null = null;
+  readonly #packer: Packer;
+  #packed = { rawBytes: 0, faults: 0 };
   #pump: Pump | null = null;
   #slot: SlotHealth | null = null;
   #everStreamed = false;
@@ -102,6 +104,7 @@ export class DatabaseReader {
 
   constructor(options: DatabaseReaderOptions) {
     this.#options = options;
+    this.#packer = new Packer(options.config.cdc.compression);
     this.#labels = { cluster: options.cluster, database: options.database };
     this.#log = options.log.child(this.#labels);
   }
@@ -240,6 +243,7 @@ export class DatabaseReader {
         metrics.blocks.add(group.messages.length, this.#labels);
         metrics.bytes.add(group.bytes, this.#labels);
         metrics.ackSeconds.record(seconds, this.#labels);
+        this.#countPacked();
         for (const key of ['rows', 'transactions', 'resent', 'moves'] as const) {
           metrics[key].add(assembler.counts[key] - counted[key], this.#labels);
           counted[key] = assembler.counts[key];
@@ -249,6 +253,16 @@ export class DatabaseReader {
     this.#pump = pump;
     this.#pausedCounted = 0;
     return pump;
+  }
+
+  #countPacked(): void {
+    const { metrics } = this.#options;
+    const { rawBytes, faults, lastFault } = this.#packer;
+    metrics.rawBytes.add(rawBytes - this.#packed.rawBytes, this.#labels);
+    metrics.faults.add(faults - this.#packed.faults, this.#labels);
+    if (faults > this.#packed.faults)
+      this.#log.error('a fault in the encoding as columns', { error: describeError(lastFault) });
+    this.#packed = { rawBytes, faults };
   }
 
   async #openLanes(source: SourceFacts): Promise<void> {
@@ -267,7 +281,7 @@ export class DatabaseReader {
         systemId: source.systemId,
         generation: source.generation,
       };
-      const lane = new Lane(partition, identity, resumeFrom(found, source));
+      const lane = new Lane(partition, identity, resumeFrom(found, source), this.#packer);
       const publish = (group: Group) =>
         traceGroup(tracer, group, (m) => publisher.publishGroup(m, group.safeLsn));
       feeds.push({ lane, inFlight: [], fed: lastSeq > 0, oldestAtMs: 0, notify: () => {}, publish });

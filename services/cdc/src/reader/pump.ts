@@ -10,7 +10,7 @@ import { type Deferred, deferred, LSN_ZERO, type Lsn } from '@drover/core';
 import { parsePgoutput, type ReplicationStream, type WalHandler } from '@drover/pg';
 import type { Assembler } from '../capture/assembler.ts';
 import { Confirmer } from '../capture/confirm.ts';
-import { decideFlush, decidePause, type FlushLimits } from '../capture/flush-policy.ts';
+import { decideFlush, decidePause, type FlushLimits, isCatchingUp } from '../capture/flush-policy.ts';
 import type { Group, Lane } from '../capture/lane.ts';
 
 /** A lane and what of it is on its way. Outlives a connection to the source; the groups in flight do too. */
@@ -116,7 +116,7 @@ export class Pump implements WalHandler {
     return oldest === undefined ? 0 : this.#options.nowMs() - oldest.atMs;
   }
 
-  data(_walStart: Lsn, _walEnd: Lsn, bytes: Buffer, start: number, end: number): void {
+  data(bytes: Buffer, start: number, end: number): void {
     this.#readBytes += end - start;
     parsePgoutput(bytes, start, end, this.#options.assembler);
   }
@@ -157,6 +157,7 @@ export class Pump implements WalHandler {
     for (const feed of feeds) {
       const { lane } = feed;
       if (lane.waitingBytes === 0) continue;
+      lane.packer.hurried = isCatchingUp(behindMs);
       if (feed.oldestAtMs === 0) feed.oldestAtMs = nowMs;
       const load = {
         waitingBytes: lane.waitingBytes,

@@ -1,0 +1,65 @@
+/**
+ * How a block's body is stored: as rows compressed by zstd, as columns, or as it is. Columns take a third to a half fewer bytes than zstd and several times
+ * its CPU (docs/benchmarks.md), so `auto` uses them for blocks of some size while there is time, and zstd while catching up.
+ */
+import { encodeColumnar, PlanCache } from './columnar/encode.ts';
+import type { Encoding } from './header.ts';
+import { compress } from './zstd.ts';
+
+export const COMPRESSIONS = ['auto', 'columns', 'zstd', 'none'] as const;
+export type Compression = (typeof COMPRESSIONS)[number];
+
+export interface Packed {
+  readonly body: Buffer;
+  readonly encoding: Encoding;
+}
+
+/** Bodies smaller than this are stored as they are: a zstd call costs more than it saves. */
+const ZSTD_BYTES_MIN = 512;
+/** Larger bodies (one row of hundreds of megabytes) are stored as they are: compressing them would hold up the process for too long. */
+const ZSTD_BYTES_MAX = 64 * 1024 * 1024;
+const ZSTD_LEVEL = 1;
+/** `auto`: what columns save on a few rows is not worth their CPU. */
+const AUTO_BYTES_MIN = 8 * 1024;
+
+/** One for all blocks of a reader, so that plans of columns are made once for a table. */
+export class Packer {
+  readonly #compression: Compression;
+  readonly #plans: PlanCache | null;
+  /** Time is short: set by whoever knows. */
+  hurried = false;
+  /** Bytes given to be packed. */
+  rawBytes = 0;
+
+  constructor(compression: Compression) {
+    this.#compression = compression;
+    this.#plans = compression === 'auto' || compression === 'columns' ? new PlanCache() : null;
+  }
+
+  /** Blocks that columns could not hold, by a fault of theirs: they were stored otherwise. */
+  get faults(): number {
+    return this.#plans?.faults ?? 0;
+  }
+
+  get lastFault(): unknown {
+    return this.#plans?.lastFault ?? null;
+  }
+
+  /** The body is only valid until the next call. */
+  pack(raw: Buffer): Packed {
+    this.rawBytes += raw.length;
+    const columns = this.#columns(raw);
+    if (columns !== null) return { body: columns, encoding: 'columns' };
+    if (this.#compression !== 'none' && raw.length >= ZSTD_BYTES_MIN && raw.length <= ZSTD_BYTES_MAX) {
+      const packed = compress(raw, ZSTD_LEVEL);
+      if (packed.length < raw.length) return { body: packed, encoding: 'zstd' };
+    }
+    return { body: raw, encoding: 'rows' };
+  }
+
+  #columns(raw: Buffer): Buffer | null {
+    if (this.#plans === null) return null;
+    if (this.#compression === 'auto' && (this.hurried || raw.length < AUTO_BYTES_MIN)) return null;
+    return encodeColumnar(raw, this.#plans);
+  }
+}
