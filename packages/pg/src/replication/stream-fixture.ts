@@ -57,6 +57,12 @@ export async function captured(server: TestServer): Promise<Captured> {
       }),
     confirmedFlush: async () => (await readSlot(client, slot)).confirmedFlush ?? LSN_ZERO,
     end: async () => {
+      // A walsender lets go of its slot a moment after its connection is gone.
+      await until(async () => ((await readSlot(client, slot)).active ? undefined : true), {
+        everyMs: 10,
+        timeoutMs: 30_000,
+        onTimeout: () => new Error(`slot ${slot} is still in use`),
+      });
       await client.query(
         `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1`,
         [slot],
