@@ -48,6 +48,8 @@ export class Pump implements WalHandler {
   readonly #failed: Deferred<never> = deferred();
   /** Where the source was, and when, of what has not been read yet. */
   readonly #ahead: { readonly lsn: Lsn; readonly atMs: number }[] = [];
+  /** The source was read up to where it was at some time. */
+  #caughtUp = false;
   #readBytes = 0;
   #behind = false;
   #publishedAtMs = Number.NEGATIVE_INFINITY;
@@ -111,7 +113,10 @@ export class Pump implements WalHandler {
   /** For how long the source has had something newer than what was read. */
   get behindMs(): number {
     const { received } = this.#options.stream;
-    while (this.#ahead[0] !== undefined && this.#ahead[0].lsn <= received) this.#ahead.shift();
+    while (this.#ahead[0] !== undefined && this.#ahead[0].lsn <= received) {
+      this.#ahead.shift();
+      this.#caughtUp = true;
+    }
     const oldest = this.#ahead[0];
     return oldest === undefined ? 0 : this.#options.nowMs() - oldest.atMs;
   }
@@ -150,6 +155,8 @@ export class Pump implements WalHandler {
     const { feeds, limits } = this.#options;
     const nowMs = this.#options.nowMs();
     const { behindMs } = this;
+    // Until the source's own word has been reached once, there may be any amount to catch up with.
+    const hurried = !this.#caughtUp || this.#behind || isCatchingUp(behindMs);
     const publishedAtMs = this.#publishedAtMs; // before this step: lanes that are due go together
     // A third: one collects, two are in flight.
     const flushLimits = { ...limits, laneBytes: limits.heldBytes / (3 * feeds.length) };
@@ -157,7 +164,7 @@ export class Pump implements WalHandler {
     for (const feed of feeds) {
       const { lane } = feed;
       if (lane.waitingBytes === 0) continue;
-      lane.packer.hurried = isCatchingUp(behindMs);
+      lane.packer.hurried = hurried;
       if (feed.oldestAtMs === 0) feed.oldestAtMs = nowMs;
       const load = {
         waitingBytes: lane.waitingBytes,
