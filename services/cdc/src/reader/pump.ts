@@ -41,6 +41,8 @@ export interface PumpOptions {
 
 /** A read of this size means that more is waiting. */
 const FULL_READ_BYTES = 48 * 1024;
+/** With so much to publish, its replicas are behind: columns would keep them there for longer. */
+const HURRY_BYTES = 512 * 1024;
 
 export class Pump implements WalHandler {
   readonly #options: PumpOptions;
@@ -164,7 +166,7 @@ export class Pump implements WalHandler {
     for (const feed of feeds) {
       const { lane } = feed;
       if (lane.waitingBytes === 0) continue;
-      lane.packer.hurried = hurried;
+      lane.packer.hurried = hurried || lane.waitingBytes >= HURRY_BYTES;
       if (feed.oldestAtMs === 0) feed.oldestAtMs = nowMs;
       const load = {
         waitingBytes: lane.waitingBytes,
