@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-/** Suites by what they need: `unit` nothing, `servers` real PostgreSQL and NATS, `system` everything together. */
+/** Suites by what they need: `unit` nothing, `servers` real PostgreSQL and NATS, `data` capture and apply between two
+ * clusters, `system` everything together. */
 export default defineConfig({
   test: {
     reporters: ['default'],
@@ -30,6 +31,15 @@ export default defineConfig({
         test: {
           name: 'system',
           include: ['test/{e2e,chaos,isolation,compat}/**/*.test.ts'],
+          testTimeout: 600_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'data',
+          include: ['test/data/**/*.test.ts'],
           testTimeout: 600_000,
           hookTimeout: 300_000,
           fileParallelism: false,

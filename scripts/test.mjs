@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { Steps } from './lib/steps.mjs';
 import { addUp, chooseProjects, closingLine } from './lib/test-counts.mjs';
 
-const PROJECTS = ['unit', 'servers', 'system'];
+const PROJECTS = ['unit', 'servers', 'data', 'system'];
 /** What tests started is ended by watchdogs of their own, which need a moment when a run was cut short. */
 const CLEAN_UP_MS = 10_000;
 

@@ -3,17 +3,25 @@ import { join } from 'node:path';
 import { describeError } from '@drover/core';
 import { benchCompression } from './compression/run.ts';
 import { type BenchContext, type BenchResult, benchData } from './data/run.ts';
+import { benchHuge } from './huge/run.ts';
 import { benchLatency } from './latency/run.ts';
 import { type BenchName, HELP, parseFlags } from './lib/args.ts';
 import { describeMachine } from './lib/machine.ts';
 import { renderTable, writeReport } from './lib/report.ts';
 import { benchProxy } from './proxy/run.ts';
+import { benchConnections } from './scale/connections.ts';
+import { benchTenants } from './scale/tenants.ts';
+import { benchSealing } from './sealing/run.ts';
 
 const BENCH: Readonly<Record<BenchName, (context: BenchContext) => Promise<BenchResult>>> = {
   data: benchData,
   latency: benchLatency,
+  huge: benchHuge,
+  tenants: benchTenants,
+  connections: benchConnections,
   proxy: benchProxy,
   compression: benchCompression,
+  sealing: benchSealing,
 };
 
 /** @returns the exit code: 0; 1 when something failed or a replica was not equal; 130 after Ctrl-C. */

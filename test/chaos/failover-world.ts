@@ -21,7 +21,13 @@ import {
   setupCluster,
   signContext,
 } from '@drover/pg';
-import { ownPostgres, type TestPostgres, testNats } from '@drover/testkit';
+import {
+  ownPostgres,
+  type TestNats,
+  type TestNatsOptions,
+  type TestPostgres,
+  testNats,
+} from '@drover/testkit';
 import pg from 'pg';
 import { run as runApply } from '../../services/apply/src/main.ts';
 import { run as runCdc } from '../../services/cdc/src/main.ts';
@@ -50,26 +56,41 @@ export class FailoverWorld {
   readonly catalog: Catalog;
   readonly config: Config;
   readonly servers: Readonly<Record<Name, TestPostgres>>;
+  readonly nats: TestNats;
   readonly #closer: Closer;
   readonly #running = new Map<Service, { stop: AbortController; ended: Promise<void> }>();
+  /** Where a service that runs serves its metrics and its health. */
+  readonly urls = new Map<Service, string>();
 
   private constructor(
     closer: Closer,
-    parts: { bus: Bus; catalog: Catalog; config: Config; servers: Record<Name, TestPostgres> },
+    parts: {
+      bus: Bus;
+      catalog: Catalog;
+      config: Config;
+      servers: Record<Name, TestPostgres>;
+      nats: TestNats;
+    },
   ) {
     this.#closer = closer;
     this.bus = parts.bus;
     this.catalog = parts.catalog;
     this.config = parts.config;
     this.servers = parts.servers;
+    this.nats = parts.nats;
   }
 
   /** `sql` makes the tables, in column mode: `tenant`. */
-  static async start(sql: string, sections: Record<string, Record<string, unknown>>): Promise<FailoverWorld> {
+  static async start(
+    sql: string,
+    sections: Record<string, Record<string, unknown>>,
+    settings: { readonly nats?: TestNatsOptions; readonly postgres?: Readonly<Record<string, string>> } = {},
+  ): Promise<FailoverWorld> {
     const closer = new Closer();
-    const nats = await testNats();
+    const nats = await testNats(settings.nats);
     closer.add({ close: () => nats.stop() });
-    const servers = { east: await ownPostgres(), west: await ownPostgres() };
+    const own = () => ownPostgres(settings.postgres === undefined ? {} : { settings: settings.postgres });
+    const servers = { east: await own(), west: await own() };
     for (const name of NAMES) closer.add({ close: () => servers[name].stop() });
     const level = process.env['DROVER_TEST_LOG'] ?? 'error';
     const config = configFromParts({
@@ -80,18 +101,18 @@ export class FailoverWorld {
         databases: ['app'],
       })),
       sections: {
-        nats: { url: nats.url, partitions: 2 },
         security: { secret: SECRET },
         tagging: { column: 'tenant' },
         telemetry: { port: 0, log_level: level },
         ...sections,
+        nats: { url: nats.url, partitions: 2, ...sections['nats'] },
         proxy: { port: await freePort(), tls: 'off', ...sections['proxy'] },
       },
     });
     for (const name of NAMES) await setUp(servers[name], name, sql, config);
     const bus = closer.add(await connectBus({ url: nats.url, name: 'test' }));
     const catalog = closer.add(await openCatalog(bus, { replicas: 1 }));
-    return new FailoverWorld(closer, { bus, catalog, config, servers });
+    return new FailoverWorld(closer, { bus, catalog, config, servers, nats });
   }
 
   async run(...services: Service[]): Promise<void> {
@@ -103,7 +124,10 @@ export class FailoverWorld {
         config: this.config,
         signal: stop.signal,
         metricsPort: 0,
-        onReady: () => ready.resolve(),
+        onReady: (info) => {
+          if (typeof info.metricsUrl === 'string') this.urls.set(service, info.metricsUrl);
+          ready.resolve();
+        },
         ...(cluster === undefined ? {} : { cluster: clusterId(cluster) }),
       });
       ended.catch(ready.reject);

@@ -10,7 +10,7 @@
  */
 import { assert, type Lsn } from '@drover/core';
 import { Op, RELATIONS_MAX } from './format.ts';
-import { sealBlock } from './header.ts';
+import { assembleBlock } from './header.ts';
 import { Packer } from './packing.ts';
 import type { BlockHeader, Relation } from './types.ts';
 
@@ -153,10 +153,10 @@ export class BlockWriter {
     return this.#before.transactions > 0;
   }
 
-  /** The finished block. The writer keeps its content until {@link reset}. */
+  /** The finished block. The writer keeps its content until {@link reset}. @throws DroverError `key.unavailable` by the packer's sealer */
   finish(header: Omit<BlockHeader, 'transactions' | 'changes'>, packer: Packer = ZSTD): Buffer {
     const counts = { transactions: this.#transactions, changes: this.#changes };
-    return seal({ ...header, ...counts }, this.#bytes.subarray(0, this.#size), packer);
+    return assemble({ ...header, ...counts }, this.#bytes.subarray(0, this.#size), packer);
   }
 
   /**
@@ -166,7 +166,7 @@ export class BlockWriter {
   finishEarlier(header: Omit<BlockHeader, 'transactions' | 'changes'>, packer: Packer = ZSTD): Buffer {
     assert(this.hasEarlier, 'nothing stands before the last transaction');
     const { size, changes, transactions, relations } = this.#before;
-    const block = seal({ ...header, transactions, changes }, this.#bytes.subarray(0, size), packer);
+    const block = assemble({ ...header, transactions, changes }, this.#bytes.subarray(0, size), packer);
     const rest = Buffer.from(this.#bytes.subarray(size, this.#size));
     this.#size = 0;
     // The rest names relations that were defined before the cut: they are defined again, under the same indices.
@@ -232,7 +232,7 @@ export class BlockWriter {
 
 const ZSTD = new Packer('zstd');
 
-function seal(header: BlockHeader, raw: Buffer, packer: Packer): Buffer {
-  const { body, encoding } = packer.pack(raw);
-  return sealBlock(header, body, raw.length, encoding);
+function assemble(header: BlockHeader, raw: Buffer, packer: Packer): Buffer {
+  const seal = packer.sealer?.next(header.tenant) ?? null;
+  return assembleBlock(header, packer.pack(raw), raw.length, seal);
 }

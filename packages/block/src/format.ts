@@ -5,8 +5,8 @@
  * |---|---|---|
  * | 0 | 4 | magic `DRVB` |
  * | 4 | 1 | version |
- * | 5 | 1 | flags: 1 the body is zstd, 2 complete, 4 the body is columns (never with 1); others must be 0 |
- * | 6 | 2 | header length, including the four strings |
+ * | 5 | 1 | flags: 1 the body is zstd, 2 complete, 4 the body is columns (never with 1), 8 of a streamed transaction, 16 sealed; others must be 0 |
+ * | 6 | 2 | header length, including what stands behind the fixed fields |
  * | 8 | 4 | CRC-32 (zlib) of bytes 0 to 7 and of everything from 12 on |
  * | 12 | 4 | body length before compression |
  * | 16 | 4 | body length as stored |
@@ -19,6 +19,8 @@
  * | 60 | 4 | transactions |
  * | 64 | 4 | changes |
  * | 68 | … | source, database, tenant, system id: each one length byte and its text |
+ * | … | … | with flag 8: see `streamed-header.ts` |
+ * | … | 28 | with flag 16: see `seal/mark.ts`; the body is AES-256-GCM, its tag the last 16 bytes, the header additional data |
  *
  * Magic, version and checksum keep their places in every version, so that any reader can tell "newer" from "broken".
  * The body is a sequence of records, one op byte each ({@link Op}); see `records` in `block-writer.ts`. As columns: see `columnar/encode.ts`.
@@ -29,7 +31,9 @@ export const VERSION = 1;
 export const FLAG_ZSTD = 1;
 export const FLAG_COMPLETE = 2;
 export const FLAG_COLUMNS = 4;
-export const KNOWN_FLAGS = FLAG_ZSTD | FLAG_COMPLETE | FLAG_COLUMNS;
+export const FLAG_STREAMED = 8;
+export const FLAG_SEALED = 16;
+export const KNOWN_FLAGS = FLAG_ZSTD | FLAG_COMPLETE | FLAG_COLUMNS | FLAG_STREAMED | FLAG_SEALED;
 
 export const CRC_OFFSET = 8;
 export const CRC_END = 12;

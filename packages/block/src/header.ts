@@ -10,11 +10,17 @@ import {
   FIXED_HEADER_BYTES,
   FLAG_COLUMNS,
   FLAG_COMPLETE,
+  FLAG_SEALED,
+  FLAG_STREAMED,
   FLAG_ZSTD,
   KNOWN_FLAGS,
   MAGIC,
   VERSION,
 } from './format.ts';
+import { encryptInto } from './seal/cipher.ts';
+import { MARK_BYTES, type SealMark, TAG_BYTES, unpackMark } from './seal/mark.ts';
+import type { Seal } from './seal/sealer.ts';
+import { packStreamed, unpackStreamed } from './streamed-header.ts';
 import type { BlockHeader } from './types.ts';
 
 /** How the body is stored. */
@@ -28,23 +34,34 @@ export interface Envelope {
   readonly encoding: Encoding;
   readonly rawBytes: number;
   readonly bodyStart: number;
+  /** How it is sealed; null: it is not. */
+  readonly mark: SealMark | null;
 }
 
 export function corrupt(why: string, facts: Record<string, unknown> = {}): DroverError {
   return new DroverError('block.corrupt', `a block is damaged: ${why}`, { facts });
 }
 
-/** One block in one buffer: header, then `body` as stored. `rawBytes` is the body's length before compression. */
-export function sealBlock(header: BlockHeader, body: Buffer, rawBytes: number, encoding: Encoding): Buffer {
+/** One block in one buffer: header, then `body` as stored, sealed with `seal`. `rawBytes` is the body's length before compression. */
+export function assembleBlock(
+  header: BlockHeader,
+  { body, encoding }: { readonly body: Buffer; readonly encoding: Encoding },
+  rawBytes: number,
+  seal: Seal | null = null,
+): Buffer {
   const strings = [header.source, header.database, header.tenant, header.systemId].map((s) => Buffer.from(s));
-  const headerBytes = strings.reduce((sum, s) => sum + 1 + s.length, FIXED_HEADER_BYTES);
-  const block = Buffer.allocUnsafe(headerBytes + body.length);
+  const streamed = header.streamed === undefined ? NOTHING : packStreamed(header.streamed);
+  const mark = seal?.mark ?? NOTHING;
+  const headerBytes =
+    strings.reduce((sum, s) => sum + 1 + s.length, FIXED_HEADER_BYTES) + streamed.length + mark.length;
+  const bodyBytes = body.length + (seal === null ? 0 : TAG_BYTES);
+  const block = Buffer.allocUnsafe(headerBytes + bodyBytes);
   block.writeUInt32BE(MAGIC, 0);
   block[4] = VERSION;
-  block[5] = FLAG_OF[encoding] | (header.complete ? FLAG_COMPLETE : 0);
+  block[5] = FLAG_OF[encoding] | flagsOf(header) | (seal === null ? 0 : FLAG_SEALED);
   block.writeUInt16BE(headerBytes, 6);
   block.writeUInt32BE(rawBytes, 12);
-  block.writeUInt32BE(body.length, 16);
+  block.writeUInt32BE(bodyBytes, 16);
   block.writeBigUInt64BE(header.firstLsn, 20);
   block.writeBigUInt64BE(header.lastLsn, 28);
   block.writeBigUInt64BE(BigInt(header.epoch), 36);
@@ -60,9 +77,18 @@ export function sealBlock(header: BlockHeader, body: Buffer, rawBytes: number, e
     s.copy(block, at + 1);
     at += 1 + s.length;
   }
-  body.copy(block, at);
+  streamed.copy(block, at);
+  mark.copy(block, at + streamed.length);
+  if (seal === null) body.copy(block, headerBytes);
+  else encryptInto(block, headerBytes, body, seal.key, seal.nonce);
   block.writeUInt32BE(checksum(block), CRC_OFFSET);
   return block;
+}
+
+const NOTHING = Buffer.alloc(0);
+
+function flagsOf({ complete, streamed }: BlockHeader): number {
+  return (complete ? FLAG_COMPLETE : 0) | (streamed === undefined ? 0 : FLAG_STREAMED);
 }
 
 function checksum(block: Buffer): number {
@@ -96,9 +122,19 @@ export function openEnvelope(block: Buffer): Envelope {
   }
   const rawBytes = block.readUInt32BE(12);
   const encoding = encodingOf(flags);
-  if (encoding === 'rows' && rawBytes !== bodyBytes)
+  const fieldsEnd = (flags & FLAG_SEALED) === 0 ? headerBytes : headerBytes - MARK_BYTES;
+  const plainBytes = fieldsEnd === headerBytes ? bodyBytes : bodyBytes - TAG_BYTES;
+  if (plainBytes < 0 || fieldsEnd < FIXED_HEADER_BYTES + 4) throw corrupt('it is sealed and has no seal');
+  if (encoding === 'rows' && rawBytes !== plainBytes)
     throw corrupt('its body has two lengths', { rawBytes, bodyBytes });
-  return { header: readFields(block, headerBytes, flags), encoding, rawBytes, bodyStart: headerBytes };
+  const mark = fieldsEnd === headerBytes ? null : unpackMark(block.subarray(fieldsEnd, headerBytes));
+  return {
+    header: readFields(block, fieldsEnd, flags),
+    encoding,
+    rawBytes,
+    bodyStart: headerBytes,
+    mark,
+  };
 }
 
 function encodingOf(flags: number): Encoding {
@@ -135,8 +171,33 @@ function readFields(block: Buffer, headerBytes: number, flags: number): BlockHea
     transactions: block.readUInt32BE(60),
     changes: block.readUInt32BE(64),
   };
-  if (at !== headerBytes) throw corrupt('its header has bytes to spare');
-  return header;
+  const rest = block.subarray(at, headerBytes);
+  if ((flags & FLAG_STREAMED) === 0) {
+    if (rest.length > 0) throw corrupt('its header has bytes to spare');
+    return header;
+  }
+  const streamed = unpackStreamed(rest);
+  if (streamed === null) throw corrupt('what it says of a streamed transaction cannot be read');
+  return { ...header, streamed };
+}
+
+/** Without a look at the rest: does the block speak of a transaction that had not committed? False for what is no block. */
+export function isStreamed(block: Buffer): boolean {
+  return block.length >= FIXED_HEADER_BYTES && ((block[5] ?? 0) & FLAG_STREAMED) !== 0;
+}
+
+/**
+ * Which key a block is sealed under; null for one that is not sealed, or no block. So that a reader can fetch a key before it needs it. What is
+ * wrong with a block is told by whoever reads it.
+ */
+export function sealedUnder(block: Buffer): { readonly tenant: TenantId; readonly keyId: number } | null {
+  if (block.length < FIXED_HEADER_BYTES || ((block[5] ?? 0) & FLAG_SEALED) === 0) return null;
+  try {
+    const { header, mark } = openEnvelope(block);
+    return mark === null ? null : { tenant: header.tenant, keyId: mark.keyId };
+  } catch {
+    return null;
+  }
 }
 
 /** Reads and checks the header; the checksum covers the body too. @throws DroverError `block.corrupt`, `block.version` */

@@ -1,6 +1,14 @@
 export { BlockWriter } from './block-writer.ts';
 export { RAW_BYTES_MAX, RELATIONS_MAX, VERSION } from './format.ts';
-export { readHeader } from './header.ts';
+export { isStreamed, readHeader, sealedUnder } from './header.ts';
 export { COMPRESSIONS, type Compression, Packer } from './packing.ts';
+export * from './seal/index.ts';
+export type {
+  StreamedCommit,
+  StreamedHeader,
+  StreamedPart,
+  StreamedRollback,
+  StreamedTogether,
+} from './streamed-header.ts';
 export * from './types.ts';
 export { type WalkOptions, walkBlock } from './walk-block.ts';

@@ -1,7 +1,7 @@
 import { clusterId, epoch, type Lsn, tenantId } from '@drover/core';
 import { describe, expect, it } from 'vitest';
 import { BlockWriter } from './block-writer.ts';
-import { openEnvelope, sealBlock } from './header.ts';
+import { assembleBlock, openEnvelope } from './header.ts';
 import { COMPRESSIONS, type Compression, Packer } from './packing.ts';
 import type { BlockVisitor, Relation } from './types.ts';
 import { walkBlock } from './walk-block.ts';
@@ -99,7 +99,7 @@ describe('a block', () => {
 
   it('whose columns are none is refused', () => {
     const header = { ...META, transactions: 0, changes: 0 };
-    const block = sealBlock(header, Buffer.from([1]), 600, 'columns');
+    const block = assembleBlock(header, { body: Buffer.from([1]), encoding: 'columns' }, 600);
     expect(() => told(block)).toThrow(expect.objectContaining({ code: 'block.corrupt' }));
   });
 });

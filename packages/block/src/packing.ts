@@ -4,6 +4,7 @@
  */
 import { encodeColumnar, PlanCache } from './columnar/encode.ts';
 import type { Encoding } from './header.ts';
+import type { Sealer } from './seal/sealer.ts';
 import { compress } from './zstd.ts';
 
 export const COMPRESSIONS = ['auto', 'columns', 'zstd', 'none'] as const;
@@ -26,13 +27,16 @@ const AUTO_BYTES_MIN = 8 * 1024;
 export class Packer {
   readonly #compression: Compression;
   readonly #plans: PlanCache | null;
+  /** Seals what it is told to seal; null: nothing is. */
+  readonly sealer: Sealer | null;
   /** Time is short: set by whoever knows. */
   hurried = false;
   /** Bytes given to be packed. */
   rawBytes = 0;
 
-  constructor(compression: Compression) {
+  constructor(compression: Compression, sealer: Sealer | null = null) {
     this.#compression = compression;
+    this.sealer = sealer;
     this.#plans = compression === 'auto' || compression === 'columns' ? new PlanCache() : null;
   }
 

@@ -3,6 +3,7 @@
  * Bytes in, bytes out; no object per row.
  */
 import type { ClusterId, Epoch, Lsn, TenantId } from '@drover/core';
+import type { StreamedHeader } from './streamed-header.ts';
 
 /** A table as pgoutput's Relation message describes it (manual, 54.9 Logical Replication Message Formats). */
 export interface Relation {
@@ -44,6 +45,8 @@ export interface BlockHeader {
   readonly commitTimeUs: bigint;
   readonly transactions: number;
   readonly changes: number;
+  /** Of transactions that come before they have committed; their parts have no LSN (0) and no commit time. */
+  readonly streamed?: StreamedHeader;
 }
 
 /**

@@ -10,15 +10,18 @@ import type { Lsn } from '@drover/core';
 import { decodeColumnar } from './columnar/decode.ts';
 import { Op, RAW_BYTES_MAX } from './format.ts';
 import { corrupt, type Envelope, openEnvelope } from './header.ts';
+import { type Opener, sealed } from './seal/opener.ts';
 import type { BlockHeader, BlockVisitor, Relation, RelationColumn } from './types.ts';
 import { decompress } from './zstd.ts';
 
 export interface WalkOptions {
   /** Refuse blocks that declare more raw bytes. Default {@link RAW_BYTES_MAX}. */
   readonly rawBytesMax?: number;
+  /** For sealed blocks. Without it they are refused. */
+  readonly opener?: Opener;
 }
 
-/** @throws DroverError `block.corrupt`, `block.version`; whatever the visitor throws passes through. */
+/** @throws DroverError `block.corrupt`, `block.version`, `block.sealed`; whatever the visitor throws passes through. */
 export function walkBlock(block: Buffer, visitor: BlockVisitor, options: WalkOptions = {}): BlockHeader {
   const envelope = openEnvelope(block);
   const cap = options.rawBytesMax ?? RAW_BYTES_MAX;
@@ -28,9 +31,16 @@ export function walkBlock(block: Buffer, visitor: BlockVisitor, options: WalkOpt
       rawBytesMax: cap,
     });
   }
-  const stored = block.subarray(envelope.bodyStart);
+  const stored = storedBody(block, envelope, options.opener);
   new Walker(bodyOf(envelope, stored), visitor, envelope.header).run();
   return envelope.header;
+}
+
+/** As it was before it was sealed. */
+function storedBody(block: Buffer, { header, mark, bodyStart }: Envelope, opener?: Opener): Buffer {
+  if (mark === null) return block.subarray(bodyStart);
+  if (opener === undefined) throw sealed(header.tenant, mark.keyId, 'this reader has no keys');
+  return opener.open(header.tenant, mark, block, bodyStart);
 }
 
 function bodyOf({ encoding, rawBytes }: Envelope, stored: Buffer): Buffer {

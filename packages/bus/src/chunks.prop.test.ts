@@ -69,8 +69,8 @@ describe('blocks in chunks', () => {
     expect(roomFor(1024 * 1024)).toBe(1024 * 1024 - HEADER_BYTES_MAX);
     expect(roomFor(64 * 1024 * 1024)).toBe(8 * 1024 * 1024 - HEADER_BYTES_MAX);
     expect(() => roomFor(2000)).toThrow(/very small/);
-    const assembler = new ChunkAssembler();
-    const data = Buffer.alloc(64 * 1024 * 1024);
+    const assembler = new ChunkAssembler(4 * 1024 * 1024);
+    const data = Buffer.alloc(1024 * 1024);
     const add = (index: number) =>
       assembler.add({ seq: index, token: 'a', chunk: { index, count: 99 }, data });
     for (const index of [0, 1, 2, 3]) expect(add(index)).toBeUndefined();

@@ -8,8 +8,8 @@ import { assert, DroverError } from '@drover/core';
 export const HEADER_BYTES_MAX = 2048;
 /** Larger messages burden the server, whatever it accepts. */
 const MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
-/** No block is larger than this (the block format's own bound is 64 MiB of raw bytes). */
-const BLOCK_BYTES_MAX = 256 * 1024 * 1024;
+/** No block is larger than this: one row of the largest that PostgreSQL sends, 1 GB, and what stood before it. */
+const BLOCK_BYTES_MAX = 0x4400_0000;
 
 /** Bytes of a block that fit into one message of a server whose limit is `maxPayload`. */
 export function roomFor(maxPayload: number): number {
@@ -39,7 +39,14 @@ export interface Whole {
 
 /** For the messages of one consumer, in order. */
 export class ChunkAssembler {
-  #open: { token: string; count: number; firstSeq: number; parts: Uint8Array[]; bytes: number } | undefined;
+  readonly #bytesMax: number;
+  #open:
+    | { token: string; count: number; firstSeq: number; parts: number; data: Buffer; bytes: number }
+    | undefined;
+
+  constructor(bytesMax = BLOCK_BYTES_MAX) {
+    this.#bytesMax = bytesMax;
+  }
 
   /**
    * The block this message completes. Undefined: more is to come, or the message is a later chunk of a block whose beginning was
@@ -53,28 +60,34 @@ export class ChunkAssembler {
       return { firstSeq: seq, data: asBuffer(piece.data) };
     }
     if (chunk.index === 0) {
-      this.#open = { token: piece.token, count: chunk.count, firstSeq: seq, parts: [], bytes: 0 };
+      // All but the last are of one size. Put together as they come, a block of a gigabyte takes a gigabyte, not two.
+      const room = Math.min(chunk.count * piece.data.length, this.#bytesMax);
+      const data = Buffer.allocUnsafe(room);
+      this.#open = { token: piece.token, count: chunk.count, firstSeq: seq, parts: 0, data, bytes: 0 };
     }
     const open = this.#open;
     if (
       open === undefined ||
       open.token !== piece.token ||
       open.count !== chunk.count ||
-      open.parts.length !== chunk.index ||
+      open.parts !== chunk.index ||
       open.firstSeq + chunk.index !== seq
     ) {
       this.#open = undefined;
       return undefined;
     }
-    open.parts.push(piece.data);
-    open.bytes += piece.data.length;
-    if (open.bytes > BLOCK_BYTES_MAX) {
+    if (open.bytes + piece.data.length > this.#bytesMax) {
       this.#open = undefined;
-      throw new DroverError('block.corrupt', `a block of more than ${BLOCK_BYTES_MAX} bytes ends at ${seq}`);
+      throw new DroverError('block.corrupt', `a block of more than ${this.#bytesMax} bytes ends at ${seq}`);
     }
+    if (open.bytes + piece.data.length > open.data.length)
+      open.data = Buffer.concat([open.data.subarray(0, open.bytes)], open.bytes + piece.data.length);
+    open.data.set(piece.data, open.bytes);
+    open.bytes += piece.data.length;
+    open.parts++;
     if (chunk.index < chunk.count - 1) return undefined;
     this.#open = undefined;
-    return { firstSeq: open.firstSeq, data: Buffer.concat(open.parts, open.bytes) };
+    return { firstSeq: open.firstSeq, data: open.data.subarray(0, open.bytes) };
   }
 
   /** Forgets a block that is not complete: what follows does not continue it. */

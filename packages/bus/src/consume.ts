@@ -2,13 +2,13 @@
  * Reads a partition's stream in order from a given sequence, without acknowledgements: the position is the reader's own
  * (pitfalls 61, 64, 65). Blocks come whole or not at all.
  */
-import { assert, type ClusterId } from '@drover/core';
+import { assert, type ClusterId, LSN_ZERO, type Lsn } from '@drover/core';
 import type { JsMsg } from '@nats-io/jetstream';
 import { ChunkAssembler } from './chunks.ts';
 import type { Bus } from './connect.ts';
-import { H_CHUNK, H_TRACE, parseChunk } from './headers.ts';
+import { H_CHUNK, H_GROUP, H_TRACE, parseChunk, parseGroup } from './headers.ts';
 import { FENCE_TOKEN, parseSubject, streamName, subjectOf } from './names.ts';
-import { readOrdered } from './ordered.ts';
+import { type Anchor, readOrdered } from './ordered.ts';
 
 export interface ConsumeOptions {
   readonly cluster: ClusterId;
@@ -19,6 +19,8 @@ export interface ConsumeOptions {
   readonly token?: string;
   /** Identity of the stream the position was taken from. */
   readonly expectCreated?: string;
+  /** A message that whoever stored the position had read. */
+  readonly anchor?: Anchor;
   readonly signal: AbortSignal;
 }
 
@@ -34,6 +36,8 @@ export interface InMessage {
   /** Messages that wait behind it. */
   readonly pending: number;
   readonly traceparent: string | undefined;
+  /** All that its source committed at or before it, as far as it is of this partition, stands in earlier messages. */
+  readonly safeLsn: Lsn;
 }
 
 /**
@@ -55,6 +59,7 @@ export async function* consume(
       ? { complete: 'all' as const }
       : { complete: 'head' as const, filter: subjectOf(cluster, partition, token) }),
     ...(options.expectCreated === undefined ? {} : { expectCreated: options.expectCreated }),
+    ...(options.anchor === undefined ? {} : { anchor: options.anchor }),
   });
   for await (const item of items) {
     if (item.kind !== 'message') continue;
@@ -79,5 +84,6 @@ function wholeOf(message: JsMsg, chunks: ChunkAssembler): InMessage | undefined 
     timeMs: message.info.timestampNanos / 1e6,
     pending: message.info.pending,
     traceparent: message.headers?.get(H_TRACE) || undefined,
+    safeLsn: parseGroup(message.headers?.get(H_GROUP) ?? '')?.safeLsn ?? LSN_ZERO,
   };
 }

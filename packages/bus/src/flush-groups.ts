@@ -24,6 +24,11 @@ export class FlushGroups {
     this.#note(origin, firstSeq, maxLsn);
   }
 
+  /** Later groups do not reach back before this moment. */
+  forget(origin: string): void {
+    this.#spans.delete(origin);
+  }
+
   /** First sequence of the group that begins at `firstSeq` and whose highest mark is `maxLsn`. */
   begin(origin: string, group: { firstSeq: number; safeLsn: Lsn; maxLsn: Lsn }): number {
     const spans = this.#spans.get(origin) ?? [];

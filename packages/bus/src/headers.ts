@@ -56,6 +56,10 @@ export function messageId(blockId: string, chunk: number, seq: number, publisher
   return `${blockId}.${chunk}@${seq}.${publisher}`;
 }
 
+export function isMessageOf(id: string, seq: number, publisher: string): boolean {
+  return id.endsWith(`@${seq}.${publisher}`);
+}
+
 export interface BlockSource {
   readonly systemId: string;
   readonly generation: number;

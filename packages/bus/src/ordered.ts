@@ -17,6 +17,8 @@ export interface OrderedOptions {
   readonly filter?: string;
   /** Identity of the stream the position was taken from. Without it, the stream met first is the one. */
   readonly expectCreated?: string;
+  /** A message that the reader knows, by the time at which it was stored: looked at before each beginning. See {@link checkAnchor}. */
+  readonly anchor?: Anchor;
   /**
    * What must be there. `all`: every sequence from the start on; `head`: what the filter lets through, so the stream must not come to begin
    * behind the position; `newest`: older messages may have been superseded.
@@ -28,6 +30,12 @@ export interface OrderedOptions {
   readonly signal?: AbortSignal;
   /** Called whenever the server shows that there is nothing newer than what was read: each second while idle. */
   readonly onAlive?: () => void;
+}
+
+export interface Anchor {
+  readonly seq: number;
+  /** When the server stored it, Unix ms. */
+  readonly timeMs: number;
 }
 
 export type OrderedItem =
@@ -65,6 +73,7 @@ export async function* readOrdered(
   let created = options.expectCreated;
   let next = options.start === 'last-per-subject' ? undefined : options.start.seq;
   let retryMs = RETRY_MS;
+  let { anchor } = options;
   while (!signal?.aborted) {
     let reading: Reading | undefined;
     const begunAt = performance.now();
@@ -72,6 +81,7 @@ export async function* readOrdered(
       await bus.connected(signal);
       const info = await lookAt(bus, options.stream);
       checkPosition(options, stateOf(info), created, next);
+      if (anchor !== undefined) await checkAnchor(bus, options.stream, anchor);
       created = info.created;
       reading = await Reading.begin(bus, options, { next, info });
       yield { kind: 'begun', pending: reading.pending };
@@ -85,6 +95,8 @@ export async function* readOrdered(
           if (options.complete === 'all') throw lost(options.stream, wanted, message.seq);
         }
         next = message.seq + 1;
+        if (options.complete !== 'newest')
+          anchor = { seq: message.seq, timeMs: message.info.timestampNanos / 1e6 };
         retryMs = RETRY_MS;
         yield { kind: 'message', message };
         reading.note(message);
@@ -106,6 +118,31 @@ async function lookAt(bus: Bus, stream: string): Promise<StreamInfo> {
   const info = await streamInfo(bus, stream);
   if (info !== undefined) return info;
   throw new DroverError('bus.recreated', `stream ${stream} does not exist any more`, { facts: { stream } });
+}
+
+/** Times of one message, read in two ways, may differ by what a number of nanoseconds is rounded by. */
+const SAME_MS = 1;
+
+/**
+ * A stream can lose its newest messages and stay the same one (a server that lost power before it had written them), and be written on since:
+ * then its sequences mean other messages. The one at the reader's position tells. One that has left at the head tells nothing.
+ * @throws DroverError `bus.recreated`
+ */
+export async function checkAnchor(bus: Bus, stream: string, anchor: Anchor): Promise<void> {
+  const found = await bus.read(() => bus.jsm.streams.getMessage(stream, { seq: anchor.seq }));
+  if (found === null || Math.abs(found.time.getTime() - anchor.timeMs) <= SAME_MS) return;
+  throw new DroverError(
+    'bus.recreated',
+    `stream ${stream} holds another message at ${anchor.seq} than before`,
+    {
+      facts: {
+        stream,
+        seq: anchor.seq,
+        storedAt: found.time.toISOString(),
+        expected: new Date(anchor.timeMs),
+      },
+    },
+  );
 }
 
 /** Pure. @throws DroverError `bus.truncated`, `bus.recreated` */

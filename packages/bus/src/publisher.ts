@@ -37,14 +37,21 @@ export interface Publisher extends Closeable {
   readonly resume: ResumeMarks | null;
   /** Identity of the stream. */
   readonly created: string;
+  /** Who publishes: stands at the end of each of its messages' ids. */
+  readonly name: string;
+  /** The newest sequence that is taken: what is published from now on stands behind it. */
+  readonly assigned: number;
+  /** The newest message of its own that is known to be stored; null: none yet. */
+  readonly stored: number | null;
   state(): PublisherState;
   status(): PublisherStatus;
   /**
    * Publishes blocks in order, behind those of earlier groups. `safeLsn`: everything of this source at or below it is in earlier
    * groups. Resolves when all messages, and all of earlier groups, are stored. May be called again before that. A full or absent bus is
-   * waited out. Rejects `bus.fenced` when another publisher wrote (this one is dead then), `internal.cancelled` on close.
+   * waited out. Rejects `bus.fenced` when another publisher wrote, `bus.lost` when the stream is gone or has lost what it had stored (this
+   * one is dead then), `internal.cancelled` on close. `anew`: what stands in the stream of this source is not to be counted on from here.
    */
-  publishGroup(messages: readonly OutMessage[], safeLsn: Lsn): Promise<void>;
+  publishGroup(messages: readonly OutMessage[], safeLsn: Lsn, anew?: boolean): Promise<void>;
 }
 
 /** @throws DroverError `bus.unreachable` when the stream does not exist or cannot be read. */

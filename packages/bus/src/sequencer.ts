@@ -56,6 +56,12 @@ export class Sequencer {
     return this.#fenceEnd;
   }
 
+  /** What the stream holds of the source of these messages is not to be counted on any more. */
+  forget(messages: readonly OutMessage[]): void {
+    const origin = parseMessageId(messages[0]?.id ?? '')?.origin;
+    if (origin !== undefined) this.#groups.forget(origin);
+  }
+
   /** The messages of a group; before the first group, those of the fence. `maxPayload`: the server's limit, bytes. */
   group(messages: readonly OutMessage[], safeLsn: Lsn, maxPayload: number): Item[] {
     const first = messages[0];

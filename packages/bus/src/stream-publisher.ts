@@ -41,6 +41,7 @@ export interface PublisherOptions {
 export class StreamPublisher implements Publisher {
   readonly resume: ResumeMarks | null;
   readonly created: string;
+  readonly name = crypto.randomUUID().slice(0, 8);
   readonly #bus: Bus;
   readonly #writer: StreamWriter;
   readonly #sequencer: Sequencer;
@@ -48,6 +49,7 @@ export class StreamPublisher implements Publisher {
   readonly #offStatus: () => void;
   /** Everything up to here is in the stream. */
   #stored: number;
+  readonly #openedAt: number;
   #atomic: boolean;
   /** Items beyond #stored, oldest first; the first #sent of them are under way. */
   readonly #queue: Item[] = [];
@@ -66,15 +68,24 @@ export class StreamPublisher implements Publisher {
     const { state, end } = options;
     this.#bus = bus;
     this.#writer = new StreamWriter(bus, { ...options, created: state.created });
-    this.#sequencer = new Sequencer({ ...options, lastSeq: state.lastSeq }, crypto.randomUUID().slice(0, 8));
+    this.#sequencer = new Sequencer({ ...options, lastSeq: state.lastSeq }, this.name);
     this.#atomic = canFenceAtomically(bus);
     this.created = state.created;
     this.resume = end?.marks ?? null;
     this.#stored = state.lastSeq;
+    this.#openedAt = state.lastSeq;
     this.#offStatus = bus.onStatus((status) => {
       const underWay = this.#sent > 0 && this.#recovering === undefined && this.#failure === undefined;
       if (status === 'disconnected' && underWay) this.#trouble(new Error('the connection to NATS broke'));
     });
+  }
+
+  get assigned(): number {
+    return this.#sequencer.assigned;
+  }
+
+  get stored(): number | null {
+    return this.#stored > this.#openedAt ? this.#stored : null;
   }
 
   state(): PublisherState {
@@ -93,8 +104,9 @@ export class StreamPublisher implements Publisher {
     };
   }
 
-  publishGroup(messages: readonly OutMessage[], safeLsn: Lsn): Promise<void> {
+  publishGroup(messages: readonly OutMessage[], safeLsn: Lsn, anew = false): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (anew) this.#sequencer.forget(messages);
     for (const item of this.#sequencer.group(messages, safeLsn, this.#bus.maxPayload)) {
       this.#queue.push(item);
       this.#queuedBytes += item.data.length;
@@ -235,7 +247,7 @@ export class StreamPublisher implements Publisher {
       } catch (error) {
         if (this.#stop.signal.aborted) return;
         if (this.#bus.nc.isClosed()) this.#fail(cancelled(), 'closed');
-        else if (error instanceof DroverError && error.code === 'bus.fenced') this.#fail(error, 'fenced');
+        else if (isOver(error)) this.#fail(error, 'fenced');
         else this.#note(error);
       }
     }
@@ -255,4 +267,8 @@ export class StreamPublisher implements Publisher {
       done.reject(error);
     }
   }
+}
+
+function isOver(error: unknown): error is DroverError {
+  return error instanceof DroverError && (error.code === 'bus.fenced' || error.code === 'bus.lost');
 }

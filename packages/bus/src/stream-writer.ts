@@ -74,19 +74,15 @@ export class StreamWriter {
 
   /**
    * The sequence up to which the stream holds ours, read from its end: what is there beyond `stored` must be the first of `items`, one by one.
-   * @throws DroverError `bus.fenced` when it is not, or the stream is another or has lost what it had acknowledged; `bus.unreachable`
+   * @throws DroverError `bus.fenced` when it is not, `bus.lost` when the stream is another or has lost what it had acknowledged; `bus.unreachable`
    */
   async storedUpTo(stored: number, items: readonly Item[]): Promise<number> {
     const state = await streamState(this.#bus, this.#cluster, this.#partition);
     if (state === undefined || state.created !== this.#created || state.lastSeq < stored) {
-      throw new DroverError(
-        'bus.fenced',
-        `stream ${this.#name} was removed, made anew or has lost messages`,
-        {
-          hint: 'restart the reader; it will say what must be copied anew',
-          facts: { stored, found: state?.lastSeq, created: state?.created },
-        },
-      );
+      throw new DroverError('bus.lost', `stream ${this.#name} was removed, made anew or has lost messages`, {
+        hint: 'the reader begins anew and says what that means',
+        facts: { stored, found: state?.lastSeq, created: state?.created },
+      });
     }
     for (let seq = stored + 1; seq <= state.lastSeq; seq += COMPARE_AT_ONCE) {
       const count = Math.min(COMPARE_AT_ONCE, state.lastSeq - seq + 1);

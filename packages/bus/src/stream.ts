@@ -3,7 +3,7 @@ import { type ClusterId, DroverError } from '@drover/core';
 import { JetStreamApiError, type StreamConfig, type StreamInfo } from '@nats-io/jetstream';
 import { busError, isStreamMissing } from './bus-error.ts';
 import { type Bus, versionAtLeast } from './connect.ts';
-import { parseChunk } from './headers.ts';
+import { H_ID, isMessageOf, parseChunk } from './headers.ts';
 import { FENCE_TOKEN, parseSubject, streamName } from './names.ts';
 
 export interface StreamOptions {
@@ -118,6 +118,27 @@ export async function streamInfo(bus: Bus, name: string): Promise<StreamInfo | u
   } catch (error) {
     if (isStreamMissing(error)) return undefined;
     throw error;
+  }
+}
+
+/**
+ * Whether the stream still holds, at `seq`, what publisher `name` had stored there. True also when it has left at the head: it had been there.
+ * @throws DroverError `bus.unreachable`
+ */
+export async function stillHolds(
+  bus: Bus,
+  lane: { cluster: ClusterId; partition: number },
+  stored: { created: string; seq: number; publisher: string },
+): Promise<boolean> {
+  const name = streamName(lane.cluster, lane.partition);
+  try {
+    const state = await streamState(bus, lane.cluster, lane.partition);
+    if (state === undefined || state.created !== stored.created || state.lastSeq < stored.seq) return false;
+    if (stored.seq < state.firstSeq) return true;
+    const found = await bus.read(() => bus.jsm.streams.getMessage(name, { seq: stored.seq }));
+    return found === null || isMessageOf(found.header.get(H_ID), stored.seq, stored.publisher);
+  } catch (error) {
+    throw busError(error, `stream ${name} cannot be read`);
   }
 }
 

@@ -1,4 +1,9 @@
 export * from './catalog.ts';
+export { KeyBucket } from './keys-bucket.ts';
+export { MasterKeys, newMasterKey, parseMasterKeys } from './keys-master.ts';
+export type { KeyHead, StoredKey } from './keys-record.ts';
+export { KeyRing, type KeyRingOptions } from './keys-ring.ts';
+export { KeyStore, type TenantKeys } from './keys-store.ts';
 export * from './placement.ts';
 export * from './placement-steps.ts';
 export * from './placement-view.ts';

@@ -56,6 +56,7 @@ describe('what is derived from the option table', () => {
       const head = o.section === 'tiers' ? '[tiers.gold]' : `[${o.section}]`;
       const pair: Record<string, string> = {
         'nats.password': 'user = "u"\n',
+        'security.master_key': `secret = "${SECRET}"\n`,
         'proxy.cert_file': 'key_file = "k"\n',
         'proxy.key_file': 'cert_file = "c"\n',
       };
@@ -68,10 +69,30 @@ describe('what is derived from the option table', () => {
   it('has the fields of the Config type', () => {
     const config = configFromParts();
     const fields: Record<string, readonly string[]> = {
-      nats: ['url', 'user', 'password', 'replicas', 'partitions', 'maxBytes', 'maxAgeMs'],
-      security: ['secret'],
+      nats: [
+        'url',
+        'user',
+        'password',
+        'replicas',
+        'partitions',
+        'maxBytes',
+        'maxAgeMs',
+        'durability',
+        'monitor',
+      ],
+      security: ['secret', 'masterKey'],
       tagging: ['mode', 'column', 'overrides', 'reference', 'exclude', 'schemaPrefix', 'databasePrefix'],
-      cdc: ['blockBytes', 'compression', 'flushMs', 'inFlightBytes', 'heartbeatMs'],
+      capture: ['ddl'],
+      cdc: [
+        'blockBytes',
+        'compression',
+        'flushMs',
+        'inFlightBytes',
+        'heartbeatMs',
+        'warnRetained',
+        'warnSafeWal',
+        'warnTimeLeftMs',
+      ],
       apply: ['batchBytes', 'lingerMs'],
       failover: ['auto', 'graceMs', 'minSignals', 'minObservers', 'cooldownMs', 'drainTimeoutMs', 'parallel'],
       migration: ['chunkRows', 'parallel'],

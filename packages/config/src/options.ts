@@ -68,6 +68,7 @@ export const SECTIONS: Readonly<Record<string, Section>> = {
   security: { kind: 'once', help: 'Role passwords and the tenant context key are derived from the secret.' },
   tagging: { kind: 'once', help: 'How the tenant of a row is found.' },
   tiers: { kind: 'named', help: 'Qualities of service, by name. `standard` exists by itself.' },
+  capture: { kind: 'once', help: 'What is captured besides rows.' },
   cdc: { kind: 'once', help: 'The reader of the WAL.' },
   apply: { kind: 'once', help: 'The writer of replicas.' },
   failover: { kind: 'once', help: 'When and how tenants are moved between clusters.' },
@@ -114,6 +115,23 @@ export const OPTIONS: readonly Option[] = [
       min: MINUTE,
     },
   ),
+  option(
+    'nats',
+    'durability',
+    'choice',
+    'nats-fsync',
+    '"applied"',
+    'When a source may forget its WAL: once NATS has it, which must then fsync each message (`sync_interval: always`, 3 replicas); or only once all replicas have applied it.',
+    { choices: ['nats-fsync', 'applied'] },
+  ),
+  option(
+    'nats',
+    'monitor',
+    'text',
+    null,
+    '"http://nats-1:8222"',
+    "Monitoring address of nats-server, several separated by commas; there the server's settings are checked against `durability`.",
+  ),
 
   option(
     'clusters',
@@ -154,6 +172,14 @@ export const OPTIONS: readonly Option[] = [
     undefined,
     '"${DROVER_SECRET}"',
     'At least 32 characters; everything that is secret is derived from it.',
+  ),
+  option(
+    'security',
+    'master_key',
+    'map',
+    null,
+    '{ file = "/etc/drover/master.keys" }',
+    'Where the keys stand under which the keys of sealed tenants are kept: `file`, or `env` with the name of a variable. One line a generation, `<number>:<32 bytes in base64>`; the highest is used (docs/sealing.md).',
   ),
 
   option('tagging', 'mode', 'choice', 'column', '"column"', "Where a row's tenant stands.", {
@@ -215,6 +241,15 @@ export const OPTIONS: readonly Option[] = [
     { min: 0, max: 15 },
   ),
 
+  option(
+    'capture',
+    'ddl',
+    'boolean',
+    true,
+    'true',
+    'Schema changes travel with the rows; `drover setup` makes event triggers for it.',
+  ),
+
   option('cdc', 'block_bytes', 'size', 256 * KiB, '"256KiB"', 'A block is closed at this size.', {
     min: 4096,
     max: 16 * MiB,
@@ -244,6 +279,33 @@ export const OPTIONS: readonly Option[] = [
   option('cdc', 'heartbeat', 'duration', 1000, '"1s"', 'Interval of heartbeats through the pipeline.', {
     min: 100,
   }),
+  option(
+    'cdc',
+    'warn_retained',
+    'size',
+    4 * GiB,
+    '"4GiB"',
+    'WAL that a slot may keep on its source before it is warned of.',
+    { min: MiB },
+  ),
+  option(
+    'cdc',
+    'warn_safe_wal',
+    'size',
+    GiB,
+    '"1GiB"',
+    'It is warned of when no more than this may be written before PostgreSQL invalidates the slot (`max_slot_wal_keep_size`).',
+    { min: 0 },
+  ),
+  option(
+    'cdc',
+    'warn_time_left',
+    'duration',
+    30 * MINUTE,
+    '"30m"',
+    'And when that is so near at the rate at which WAL is written now.',
+    { min: 0 },
+  ),
 
   option(
     'apply',

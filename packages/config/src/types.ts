@@ -24,11 +24,17 @@ export interface Config {
     readonly partitions: number;
     readonly maxBytes: number;
     readonly maxAgeMs: number;
+    /** What must have happened to a change before the source's slot is confirmed beyond it. */
+    readonly durability: 'nats-fsync' | 'applied';
+    /** Monitoring addresses, separated by commas. */
+    readonly monitor: string | undefined;
   };
   readonly clusters: readonly ClusterConfig[];
   readonly security: {
     /** At least 32 characters. Role passwords and the context key are derived from it (`derive.ts`). */
     readonly secret: string;
+    /** `file` or `env`: where the master keys of sealing stand; without it nothing can be sealed. */
+    readonly masterKey?: Readonly<Record<string, string>> | undefined;
   };
   readonly tagging: {
     readonly mode: 'column' | 'schema' | 'database';
@@ -55,6 +61,10 @@ export interface Config {
       }
     >
   >;
+  readonly capture: {
+    /** Schema changes are captured by event triggers and made on replicas in order. */
+    readonly ddl: boolean;
+  };
   readonly cdc: {
     /** A block is closed at this raw size. */
     readonly blockBytes: number;
@@ -64,6 +74,10 @@ export interface Config {
     /** Bytes published but not yet acknowledged; at this bound the reader stops reading. */
     readonly inFlightBytes: number;
     readonly heartbeatMs: number;
+    /** Bounds beyond which the slot is warned of: WAL kept, WAL that may still be written, time until then. */
+    readonly warnRetained: number;
+    readonly warnSafeWal: number;
+    readonly warnTimeLeftMs: number;
   };
   readonly apply: {
     /** Bytes of blocks merged into one target transaction. */

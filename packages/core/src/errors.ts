@@ -49,6 +49,10 @@ export const CATALOGUE = {
     disposition: 'resync',
     doc: 'PostgreSQL invalidated the slot (wal_status lost). What to do is as for pg.slot_missing.',
   },
+  'pg.slot_recreated': {
+    disposition: 'resync',
+    doc: 'The replication slot is not the one this reader has confirmed: it was dropped and made again by other hands, and what was written in between is in no stream. What to do is as for pg.slot_missing.',
+  },
   'pg.slot_active': {
     disposition: 'retry',
     doc: 'Another reader holds the slot. Drover waits until it lets go.',
@@ -106,6 +110,10 @@ export const CATALOGUE = {
     disposition: 'resync',
     doc: 'The stream is not the one the position was taken from. The affected tenants must be copied anew.',
   },
+  'bus.lost': {
+    disposition: 'resync',
+    doc: 'The stream is gone, was made anew, or has lost messages that it had acknowledged (a server that lost power before it had written them). The reader begins anew: with `[nats] durability = "applied"` it publishes again from the slot, otherwise it stops and says what must be copied anew.',
+  },
   'block.corrupt': {
     disposition: 'park',
     doc: 'A block failed its checksum or is malformed. Its tenant stops; copy it anew: `drover tenant replicate <tenant> --to <cluster> --anew`.',
@@ -113,6 +121,26 @@ export const CATALOGUE = {
   'block.version': {
     disposition: 'park',
     doc: 'A block was written by a newer Drover. Upgrade this process.',
+  },
+  'block.sealed': {
+    disposition: 'park',
+    doc: 'A block is sealed under a key that this reader does not have; the text names the tenant, the key and why. When the master key was not given to this process or not in the right generation, give it (`[security] master_key`) and `drover ledger retry`. When the keys were shredded, nothing opens the block again.',
+  },
+  'key.unavailable': {
+    disposition: 'retry',
+    doc: 'The changes of a tenant are to be sealed and its key cannot be had: the master key is missing or of another generation, or the bucket `drover_keys` has lost it. Nothing is published unsealed: the reader waits, and the source keeps its WAL.',
+  },
+  'key.master': {
+    disposition: 'fatal',
+    doc: 'The master key cannot be read or is malformed. `[security] master_key` names a file or an environment variable that holds one line a generation, `<number>:<32 bytes in base64>`; `drover key generate` makes one.',
+  },
+  'key.none': {
+    disposition: 'fatal',
+    doc: 'The tenant has no keys: its changes are not sealed, or its keys were shredded. `drover tenant seal <tenant>` seals what comes.',
+  },
+  'key.shredding': {
+    disposition: 'fatal',
+    doc: 'The keys of the tenant were being shredded when somebody was stopped. Complete it first: `drover key shred <tenant> --yes`.',
   },
   'apply.conflict': {
     disposition: 'park',
@@ -125,6 +153,14 @@ export const CATALOGUE = {
   'apply.schema': {
     disposition: 'park',
     doc: 'The replica lacks a table or column, or a type differs. Mend the schema, then `drover ledger retry`.',
+  },
+  'apply.ddl': {
+    disposition: 'park',
+    doc: 'A schema change of the source cannot be made on the replica, or not so that the rows come out equal; the text names the command, the table and why. Run what it says on the replica, then `drover ledger retry`; or copy the tenant anew.',
+  },
+  'apply.ddl_values': {
+    disposition: 'resync',
+    doc: 'A schema change was made on the replica, but what it put into rows that were there is known at the source alone (a volatile default, CREATE TABLE AS). Copy the tenant anew: `drover tenant replicate <tenant> --to <cluster> --anew`.',
   },
   'apply.stale_epoch': {
     disposition: 'park',

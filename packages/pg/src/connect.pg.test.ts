@@ -19,13 +19,24 @@ describe('connectPg', () => {
     const admin = await server.connect(database);
     await admin.query(`ALTER DATABASE ${quoteIdent(database)} SET search_path = public`);
     await admin.query(`ALTER DATABASE ${quoteIdent(database)} SET datestyle = 'SQL, DMY'`);
+    await admin.query(`ALTER DATABASE ${quoteIdent(database)} SET array_nulls = off`);
+    await admin.query(`ALTER DATABASE ${quoteIdent(database)} SET xmloption = document`);
+    await admin.query(
+      `ALTER DATABASE ${quoteIdent(database)} SET default_transaction_isolation = serializable`,
+    );
     await admin.end();
     const client = await connectPg(server.connection(database));
     const { rows } = await client.query(
       `SELECT current_setting('search_path') AS path, current_setting('DateStyle') AS dates, current_setting('TimeZone') AS zone,
-              current_setting('application_name') AS name`,
+              current_setting('application_name') AS name, '{NULL}'::text[] AS nulls, xmlparse(CONTENT '') IS NOT NULL AND ''::xml IS NOT NULL AS content,
+              current_setting('transaction_isolation') AS isolation`,
     );
-    expect(rows).toEqual([{ path: 'pg_catalog,pg_temp', dates: 'ISO, MDY', zone: 'UTC', name: 'drover' }]);
+    expect(rows).toEqual([
+      {
+        ...{ path: 'pg_catalog,pg_temp', dates: 'ISO, MDY', zone: 'UTC', name: 'drover' },
+        ...{ nulls: [null], content: true, isolation: 'read committed' },
+      },
+    ]);
     await client.end();
   });
 

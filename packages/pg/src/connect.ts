@@ -44,6 +44,11 @@ const PINNED = [
   'timezone=UTC',
   'extra_float_digits=1',
   'bytea_output=hex',
+  'array_nulls=on',
+  'xmloption=content',
+  'lc_monetary=C',
+  'quote_all_identifiers=off',
+  'default_transaction_isolation=read\\ committed',
 ]
   .map((setting) => `-c ${setting}`)
   .join(' ');

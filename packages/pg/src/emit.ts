@@ -8,6 +8,10 @@ import type { Queryable } from './connect.ts';
 export const BARRIER_PREFIX = 'drover.barrier';
 export const EPOCH_PREFIX = 'drover.epoch';
 export const HEARTBEAT_PREFIX = 'drover.heartbeat';
+/** A schema change; written by the event triggers (schema/ddl-capture.sql.ts). The other two are the reader's own, in blocks only. */
+export const DDL_PREFIX = 'drover.ddl';
+export const DDL_END_PREFIX = 'drover.ddl.end';
+export const DDL_MARK_PREFIX = 'drover.ddl.mark';
 
 export interface Barrier {
   /** A tenant, or `*` for all tenants of the database. */

@@ -1,4 +1,5 @@
 export * from './catalog/read-exposure.ts';
+export * from './catalog/read-fed-columns.ts';
 export * from './catalog/read-server.ts';
 export * from './catalog/read-tables.ts';
 export * from './catalog/table-info.ts';
@@ -18,6 +19,8 @@ export * from './replication/slot.ts';
 export * from './replication/start.ts';
 export * from './replication/types.ts';
 export type * from './schema/copy.sql.ts';
+export * from './schema/ddl.ts';
+export { ddlTableQuery, ddlTypeQuery } from './schema/ddl-shape.sql.ts';
 export type * from './schema/epoch.sql.ts';
 export * from './schema/install.ts';
 export type * from './schema/ledger.sql.ts';
@@ -44,6 +47,8 @@ export { type ProtectedTable, type TenantTag, tenantColumnKind } from './setup/p
 export * from './setup/publication.ts';
 export * from './setup/roles.ts';
 export * from './setup/scram.ts';
+export * from './setup/sequences.ts';
 export * from './setup/setup-cluster.ts';
 export * from './setup/slot.ts';
 export * from './tagging.ts';
+export * from './tenant-condition.ts';

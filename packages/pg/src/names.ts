@@ -26,3 +26,10 @@ export function slotName(database: string): string {
 export function originName(source: string, partition: number): string {
   return `drover_${source}_${partition}`;
 }
+
+/** Transactions in progress that apply keeps open at a target at once; each writes under an origin of its own. */
+export const STREAMED_ORIGINS = 8;
+
+export function streamedOriginName(slot: number): string {
+  return `drover__streamed_${slot}`;
+}

@@ -24,6 +24,8 @@ export interface SignalsOptions {
   readonly metrics: RequestListener;
   /** Null when ready, otherwise why not. */
   readonly ready: () => string | null;
+  /** Told below `ok`, one a line: what works and will not for long. */
+  readonly warnings?: () => readonly string[];
 }
 
 /** @throws DroverError `local.port_in_use`, `config.invalid` when the host is none of this machine */
@@ -55,7 +57,8 @@ function answer(options: SignalsOptions, request: IncomingMessage, response: Ser
     plain(response, 200, 'ok');
   } else if (path === '/readyz') {
     const why = whyNotReady(options.ready);
-    plain(response, why === null ? 200 : 503, why ?? 'ok');
+    const lines = [why ?? 'ok', ...(options.warnings?.() ?? []).map((warning) => `warning: ${warning}`)];
+    plain(response, why === null ? 200 : 503, lines.join('\n'));
   } else {
     plain(response, 404, 'try /metrics, /livez or /readyz');
   }

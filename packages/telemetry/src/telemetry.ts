@@ -22,6 +22,8 @@ export interface TelemetryOptions {
   readonly otlpUrl?: string;
   /** Null when ready, otherwise why not. */
   readonly ready: () => string | null;
+  /** What works and will not for long: told by /readyz, which stays as it is. */
+  readonly warnings?: () => readonly string[];
   /** Where log lines go; default: standard error. */
   readonly logSink?: (line: string) => void;
 }
@@ -60,6 +62,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
     port: options.port,
     metrics: (request, response) => exporter.getMetricsRequestHandler(request, response),
     ready: options.ready,
+    ...(options.warnings === undefined ? {} : { warnings: options.warnings }),
   });
   const meters = new MeterProvider({ resource, readers: [exporter] });
   const tracers = new TracerProvider(

@@ -111,7 +111,11 @@ export class Capture {
         },
       });
     }
+    // Heartbeats, and what else stands in every lane, come last.
+    const last = byTenant.get(HEARTBEAT_TOKEN);
+    byTenant.delete(HEARTBEAT_TOKEN);
     for (const [tenant, list] of byTenant) await this.#publish(tenant, list, options);
+    if (last !== undefined) await this.#publish(HEARTBEAT_TOKEN, last, options);
   }
 
   #tenant(oid: number, bytes: Buffer, start: number): string {

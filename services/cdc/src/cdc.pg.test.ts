@@ -128,25 +128,27 @@ describe('capture', () => {
   });
 
   it('confirms while nothing is captured, so that the WAL of other tables does not pile up', async () => {
-    const { client } = await setUp({ cdc: { heartbeatMs: 60_000 } });
+    // What is confirmed is what a record, written with each heartbeat, knows of.
+    const { client } = await setUp({ cdc: { heartbeatMs: 15_000 } });
     await ready();
     await client.query('CREATE TABLE noise (x text)');
     await client.query(`INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 5000)`);
     await eventually('confirmed', async () => (await confirmedLag()) < 100_000, 40_000);
   });
 
+  // Smaller than what comes before it has committed.
   it('cuts a large transaction into parts and keeps memory bounded', async () => {
     const { client } = await setUp({ cdc: { inFlightBytes: 1 << 20 } });
     await ready({ partBytes: 100_000 });
     await client.query(
-      `INSERT INTO items SELECT i, CASE WHEN i % 2 = 0 THEN 'acme' ELSE 'bolt' END, repeat('y', 200) FROM generate_series(1, 20000) i`,
+      `INSERT INTO items SELECT i, CASE WHEN i % 2 = 0 THEN 'acme' ELSE 'bolt' END, repeat('y', 200) FROM generate_series(1, 8000) i`,
     );
     for (const tenant of ['acme', 'bolt']) {
       const blocks = await tenantOnce(world, tenant, (all) => all.at(-1)?.complete === true);
-      expect(blocks.length).toBeGreaterThan(10);
+      expect(blocks.length).toBeGreaterThan(8);
       checkOrder(blocks);
-      expect(new Set(changesOf(blocks)).size).toBe(10_000);
-      expect(changesOf(blocks)).toHaveLength(10_000);
+      expect(new Set(changesOf(blocks)).size).toBe(4000);
+      expect(changesOf(blocks)).toHaveLength(4000);
     }
   });
 });

@@ -2,13 +2,21 @@
  * The CDC reader of one cluster: source WAL to tagged blocks to JetStream. Wires the parts and owns the lease that keeps two readers
  * from getting in each other's way; what keeps them from doing harm is the streams' expected last sequence.
  */
-import { type Bus, connectBus, ensureStream, holdLease, serveRpc } from '@drover/bus';
-import { type ClusterConfig, type Config, metricsPort, type RunOptions } from '@drover/config';
+import { type Bus, checkDurability, connectBus, ensureStream, holdLease, serveRpc } from '@drover/bus';
+import {
+  type ClusterConfig,
+  type Config,
+  metricsPort,
+  type RunOptions,
+  roleConnection,
+} from '@drover/config';
 import { Backoff, Closer, DroverError, describeError, must, sleep } from '@drover/core';
-import { startTelemetry } from '@drover/telemetry';
+import { type Logger, startTelemetry } from '@drover/telemetry';
 import { cdcMetrics } from './metrics.ts';
 import type { Failpoint } from './reader/pump.ts';
 import { Session, unreachable } from './session.ts';
+import { ReplicaPositions } from './watch/replica-positions.ts';
+import { SlotWatch } from './watch/slot-watch.ts';
 
 /** Tests pass these; production leaves them out. */
 export interface CdcOptions extends RunOptions {
@@ -26,6 +34,10 @@ export async function run(options: CdcOptions): Promise<void> {
   let session = null as Session | null; // assigned in a closure
   let phase = 'starting';
   const trouble = () => (session === null ? phase : session.trouble);
+  let watches: readonly SlotWatch[] = [];
+  let watching: Promise<unknown> = Promise.resolve();
+  const ending = new AbortController();
+  const warnings = () => watches.flatMap((watch) => watch.health?.warnings ?? []);
   try {
     const telemetry = closer.add(
       await startTelemetry({
@@ -36,27 +48,47 @@ export async function run(options: CdcOptions): Promise<void> {
         logLevel: config.telemetry.logLevel,
         ...(config.telemetry.otlpUrl === undefined ? {} : { otlpUrl: config.telemetry.otlpUrl }),
         ready: trouble,
+        warnings,
       }),
     );
+    const { log } = telemetry;
+    const metrics = cdcMetrics.on(telemetry.metrics);
+    watches = cluster.databases.map(
+      (database) =>
+        new SlotWatch({
+          cluster: cluster.name,
+          database,
+          connect: roleConnection(cluster, 'drover_cdc', config.security.secret, database),
+          bounds: config.cdc,
+          log: log.child({ cluster: cluster.name, database }),
+          metrics,
+          heldBy: () => session?.heldBy(database) ?? null,
+        }),
+    );
+    watching = Promise.all(watches.map((watch) => watch.run(AbortSignal.any([signal, ending.signal]))));
     const { url, user, password } = config.nats;
     const credentials = user === undefined ? {} : { user, password: password ?? '' };
     const bus = closer.add(await connectBus({ url, ...credentials, name: `drover cdc ${cluster.name}` }));
-    for (let partition = 0; partition < config.nats.partitions; partition++) {
-      await ensureStream(bus, { ...config.nats, cluster: cluster.name, partition });
-    }
+    await makeStreams(bus, cluster, config);
+    void tellDurability(bus, config, log);
+    const replicas = replicasOf(config, cluster);
+    replicas?.follow(bus, cluster.name, AbortSignal.any([signal, ending.signal]));
     closer.add(
       serveRpc(bus, `cdc.${cluster.name}.status`, async () => ({
         cluster: cluster.name,
         trouble: trouble(),
+        durability: config.nats.durability,
+        warnings: warnings(),
+        slots: watches.flatMap((watch) => watch.health ?? []),
         ...(session?.status ?? { databases: [], partitions: [] }),
       })),
     );
-    const metrics = cdcMetrics.on(telemetry.metrics);
     let ready = options.onReady;
     const backoff = new Backoff(100, 2000);
     while (!signal.aborted) {
       try {
         phase = 'waiting for the lease: another reader holds it, or NATS does not answer';
+        await makeStreams(bus, cluster, config);
         await leased(bus, cluster, config, telemetry.url, signal, async (whileLeased) => {
           session = new Session({
             config,
@@ -64,6 +96,7 @@ export async function run(options: CdcOptions): Promise<void> {
             bus,
             telemetry,
             metrics,
+            replicas,
             ...(options.failpoint === undefined ? {} : { failpoint: options.failpoint }),
             ...(options.partBytes === undefined ? {} : { partBytes: options.partBytes }),
             onStreaming: () => {
@@ -80,14 +113,52 @@ export async function run(options: CdcOptions): Promise<void> {
         });
         if (!signal.aborted) telemetry.log.warn('lease lost', { cluster: cluster.name });
       } catch (error) {
-        if (!(error instanceof DroverError) || error.code !== 'bus.unreachable') throw error;
+        if (!(error instanceof DroverError) || !BEGIN_AGAIN.has(error.code)) throw error;
         phase = describeError(error);
-        telemetry.log.warn('the bus is away', { cluster: cluster.name, error: phase });
+        log.warn(error.code === 'bus.lost' ? 'a stream has lost what it held' : 'the bus is away', {
+          cluster: cluster.name,
+          error: phase,
+        });
         await sleep(backoff.nextMs(), signal);
       }
     }
   } finally {
+    ending.abort();
+    await watching;
     await closer.close();
+  }
+}
+
+/** With another publisher, which looks at what the streams hold. */
+const BEGIN_AGAIN: ReadonlySet<string> = new Set(['bus.unreachable', 'bus.lost', 'bus.full']);
+
+async function makeStreams(bus: Bus, cluster: ClusterConfig, config: Config): Promise<void> {
+  for (let partition = 0; partition < config.nats.partitions; partition++) {
+    await ensureStream(bus, { ...config.nats, cluster: cluster.name, partition });
+  }
+}
+
+/** The clusters that have each database, too: their replicas must have applied what the slot forgets. Null: the bus alone decides. */
+function replicasOf(config: Config, cluster: ClusterConfig): ReplicaPositions | null {
+  if (config.nats.durability !== 'applied') return null;
+  const others = config.clusters.filter(({ name }) => name !== cluster.name);
+  const expected = new Map(
+    cluster.databases.map((database) => [
+      database,
+      others.filter(({ databases }) => databases.includes(database)).map(({ name }) => name),
+    ]),
+  );
+  return new ReplicaPositions({ partitions: config.nats.partitions, expected });
+}
+
+/** Once, at the start: what the servers do not keep of the policy that was chosen. */
+async function tellDurability(bus: Bus, config: Config, log: Logger): Promise<void> {
+  try {
+    for (const { severity, message, hint } of await checkDurability(bus, config.nats))
+      if (severity === 'warning')
+        log.warn('the bus does not carry the policy of durability', { finding: message, hint });
+  } catch (error) {
+    log.debug('the policy of durability cannot be checked', { error: describeError(error) });
   }
 }
 

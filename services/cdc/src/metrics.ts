@@ -50,6 +50,32 @@ export const cdcMetrics = defineMetrics({
     'WAL that may still be written before the slot is lost; -1: no limit.',
     READER,
   ),
+  walRate: gauge(
+    'drover_cdc_wal_rate_bytes',
+    'WAL the source writes in a second, over the last minute.',
+    READER,
+  ),
+  secondsLeft: gauge(
+    'drover_cdc_slot_invalidation_seconds',
+    'Until the slot may be invalidated, at the rate at which WAL is written now; -1: no limit, or nothing is written.',
+    READER,
+  ),
+  inactive: gauge(
+    'drover_cdc_slot_inactive_seconds',
+    'For how long nobody has read the slot; 0: it is read (or PostgreSQL 16, which does not say).',
+    READER,
+  ),
+  slotStatus: gauge(
+    'drover_cdc_slot_status',
+    '1 at the status the slot has: reserved, extended, unreserved, lost, missing.',
+    [...READER, 'state'],
+  ),
+  warnings: gauge('drover_cdc_slot_warnings', 'Bounds of the slot that are exceeded.', READER),
+  replicaLag: gauge(
+    'drover_cdc_replica_lag_bytes',
+    'How far the slowest replica is behind what the bus has acknowledged; durability `applied` holds the slot back by it.',
+    READER,
+  ),
   streaming: gauge('drover_cdc_streaming', '1 while the database is being read.', READER),
   ackSeconds: histogram(
     'drover_cdc_publish_ack_seconds',

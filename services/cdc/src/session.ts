@@ -10,6 +10,7 @@ import type { CdcMetrics } from './metrics.ts';
 import { DatabaseReader, type ReaderStatus } from './reader/database-reader.ts';
 import type { Failpoint } from './reader/pump.ts';
 import { QueryProbe } from './reader/query-probe.ts';
+import type { ReplicaPositions } from './watch/replica-positions.ts';
 
 export interface SessionOptions {
   readonly config: Config;
@@ -17,6 +18,8 @@ export interface SessionOptions {
   readonly bus: Bus;
   readonly telemetry: Telemetry;
   readonly metrics: CdcMetrics;
+  /** Null: what the bus has acknowledged is confirmed. */
+  readonly replicas: ReplicaPositions | null;
   readonly failpoint?: (name: Failpoint) => void;
   readonly partBytes?: number;
   /** Once, when every database is being read. */
@@ -74,6 +77,11 @@ export class Session {
     };
   }
 
+  /** Who keeps the database's slot from being confirmed as far as the bus has acknowledged. */
+  heldBy(database: string): string | null {
+    return this.#readers.find((reader) => reader.database === database)?.heldBy ?? null;
+  }
+
   /** Null when everything works, otherwise the first thing that does not. */
   get trouble(): string | null {
     const { databases, partitions } = this.status;
@@ -91,7 +99,7 @@ export class Session {
   }
 
   async #open(closer: Closer): Promise<void> {
-    const { config, cluster, bus, telemetry, metrics, failpoint, partBytes } = this.#options;
+    const { config, cluster, bus, telemetry, metrics, replicas, failpoint, partBytes } = this.#options;
     const publishers: Publisher[] = [];
     for (let partition = 0; partition < config.nats.partitions; partition++) {
       publishers.push(
@@ -113,6 +121,7 @@ export class Session {
           heldBytes: Math.floor(config.cdc.inFlightBytes / cluster.databases.length),
           log: telemetry.log,
           metrics,
+          replicas,
           tracer: telemetry.tracer,
           ...(failpoint === undefined ? {} : { failpoint }),
           ...(partBytes === undefined ? {} : { partBytes }),

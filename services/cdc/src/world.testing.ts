@@ -8,6 +8,8 @@ import { ensurePublication } from '@drover/pg/setup/publication.ts';
 import { ensureRoles } from '@drover/pg/setup/roles.ts';
 import { ensureSlot } from '@drover/pg/setup/slot.ts';
 import {
+  FaultProxy,
+  ownPostgres,
   TEST_SECRET,
   type TestNats,
   type TestPostgres,
@@ -34,6 +36,7 @@ export interface World {
   readonly database: string;
   /** As the superuser. */
   readonly client: pg.Client;
+  readonly proxy: FaultProxy | null;
   /** Of the second database, where there is one. */
   readonly second: pg.Client | null;
   readonly config: Config;
@@ -44,6 +47,10 @@ export interface WorldOptions {
   readonly cdc?: Partial<Config['cdc']>;
   readonly nats?: Partial<Config['nats']>;
   readonly twoDatabases?: boolean;
+  /** A server of its own with these settings, to be stopped, killed and changed. */
+  readonly own?: Readonly<Record<string, string | number>>;
+  /** The reader goes through a proxy that can fail. */
+  readonly proxied?: boolean;
 }
 
 async function prepare(postgres: TestPostgres): Promise<{ database: string; client: pg.Client }> {
@@ -63,8 +70,12 @@ async function prepare(postgres: TestPostgres): Promise<{ database: string; clie
   return { database, client };
 }
 
+const WARN = { warnRetained: 4 * 1024 ** 3, warnSafeWal: 1024 ** 3, warnTimeLeftMs: 1_800_000 };
+
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
-  const postgres = await testPostgres();
+  const postgres =
+    options.own === undefined ? await testPostgres() : await ownPostgres({ settings: options.own });
+  const proxy = options.proxied === true ? await FaultProxy.start({ port: postgres.port }) : null;
   const nats = await testNats();
   const { database, client } = await prepare(postgres);
   const second = options.twoDatabases === true ? await prepare(postgres) : null;
@@ -80,13 +91,15 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       partitions: 2,
       maxBytes: 64e6,
       maxAgeMs: 0,
+      durability: 'nats-fsync',
+      monitor: undefined,
       ...options.nats,
     },
     clusters: [
       {
         name: EAST,
         host: '127.0.0.1',
-        port: postgres.port,
+        port: proxy?.port ?? postgres.port,
         databases,
         sslmode: 'disable',
         setupUser: 'postgres',
@@ -103,8 +116,21 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       schemaPrefix: '',
       databasePrefix: '',
     },
-    cdc: { blockBytes: 64 * 1024, flushMs: 20, inFlightBytes: 4 << 20, heartbeatMs: 200, ...options.cdc },
-    telemetry: { host: '127.0.0.1', port: 0, topTenants: 5, otlpUrl: undefined, logLevel: 'error' },
+    cdc: {
+      blockBytes: 64 * 1024,
+      flushMs: 20,
+      inFlightBytes: 4 << 20,
+      heartbeatMs: 200,
+      ...WARN,
+      ...options.cdc,
+    },
+    telemetry: {
+      host: '127.0.0.1',
+      port: 0,
+      topTenants: 5,
+      otlpUrl: undefined,
+      logLevel: process.env['DROVER_TEST_LOG'] === undefined ? 'error' : 'debug',
+    },
   } as unknown as Config; // the sections this service does not read are left out
   return {
     postgres,
@@ -112,11 +138,18 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     bus,
     database,
     client,
+    proxy,
     second: second?.client ?? null,
     config,
     close: async () => {
       await bus.close();
       await nats.stop();
+      await proxy?.close();
+      if (options.own !== undefined) {
+        await client.end().catch(() => {});
+        await postgres.stop();
+        return;
+      }
       for (const name of databases) {
         await client.query(
           `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND NOT active`,

@@ -7,6 +7,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { configOf, init, listClusters, runDoctor, runSetup } from './commands/clusters.ts';
 import { demoLoad } from './commands/demo-load.ts';
 import { failoverHistory, failoverPaused, failoverStatus } from './commands/failover.ts';
+import { keyVerbs } from './commands/key-verbs.ts';
 import { ledgerList, ledgerResolve } from './commands/ledger.ts';
 import { lag, status, verify } from './commands/replication.ts';
 import { runService, untilSignal } from './commands/run.ts';
@@ -180,6 +181,8 @@ verb(
   (out, o, name: string) =>
     tenantReplicate(configOf(o.config), name, { to: String(o['to']), anew: o['anew'] === true }, out),
 );
+
+keyVerbs(program, tenant, verb);
 
 const ledger = program.command('ledger').description('writes that were kept instead of applied');
 verb(

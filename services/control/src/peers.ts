@@ -77,7 +77,11 @@ export async function askReader(bus: Bus, cluster: ClusterId): Promise<PartState
   const databases = list(answer['databases']).map(
     (d) => `${text(d['database'])} ${text(d['state'])}, confirmed ${text(d['confirmedLsn']) || '-'}`,
   );
-  return { trouble: text(answer['trouble']) || null, detail: databases.join('; ') || 'standing by' };
+  const warnings = texts(answer['warnings']).map((warning) => `warning: ${warning}`);
+  return {
+    trouble: text(answer['trouble']) || null,
+    detail: [databases.join('; ') || 'standing by', ...warnings].join('; '),
+  };
 }
 
 export async function askApply(bus: Bus, cluster: ClusterId): Promise<PartState> {

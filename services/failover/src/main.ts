@@ -132,6 +132,7 @@ async function term(parts: Parts): Promise<void> {
     clusters: parts.clusters,
     partitions: config.nats.partitions,
     live: shareCalls(() => parts.leases.liveNow('proxy.')),
+    tagging: config.tagging,
     drainTimeoutMs: config.failover.drainTimeoutMs,
     log,
     signal: AbortSignal.any([signal, lost.signal]),

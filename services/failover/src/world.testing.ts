@@ -107,6 +107,7 @@ export class World {
         partitions: PARTITIONS,
         signal: stop.signal,
         live: async () => new Set(),
+        tagging: this.config.tagging,
         drainTimeoutMs: 3000,
         log: createLogger({ service: 'test', level }),
         failpoint: async (name) => meets(name, leader),

@@ -1,6 +1,6 @@
 /** One peer catching up with what was written while it was stopped. */
 import { sleep } from '@drover/core';
-import { CpuMeter } from '../lib/cpu.ts';
+import { CpuMeter, type Groups, peakMemoryMb } from '../lib/cpu.ts';
 import type { Peer } from './peer.ts';
 import { TENANTS } from './tables.ts';
 
@@ -14,6 +14,8 @@ export interface CatchUp {
   readonly seconds: number;
   readonly cpuSeconds: number;
   readonly cpuBy: Readonly<Record<string, number>>;
+  /** Peak resident memory by process, the largest of its kind, MB. */
+  readonly memoryMb: Readonly<Record<string, number>>;
 }
 
 /** Starts the peer, waits until the markers of all tenants are visible at its replica, stops it. */
@@ -30,11 +32,19 @@ export async function catchUp(peer: Peer, mark: number, signal: AbortSignal): Pr
       meter.sample(await peer.processes());
     });
     const seconds = (performance.now() - startedAt) / 1000;
-    meter.sample(await peer.processes());
-    return { seconds, cpuSeconds: meter.total, cpuBy: meter.seconds };
+    const processes = await peer.processes();
+    meter.sample(processes);
+    return { seconds, cpuSeconds: meter.total, cpuBy: meter.seconds, memoryMb: peaksOf(processes) };
   } finally {
     await peer.stop();
   }
+}
+
+export function peaksOf(processes: Groups): Record<string, number> {
+  const peaks = Object.entries(processes).map(([part, pids]) => {
+    return [part, Math.max(0, ...pids.map((pid) => peakMemoryMb(pid) ?? 0))] as const;
+  });
+  return Object.fromEntries(peaks);
 }
 
 /** Until the replica has the marker of every tenant, and so everything before it. */

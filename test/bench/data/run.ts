@@ -104,7 +104,7 @@ interface Round {
 }
 
 /** Writes the load while both are stopped, then lets one after the other catch up. Without a case: the markers alone. */
-async function oneRound(
+export async function oneRound(
   world: ReplicationWorld,
   it: CaseSql | null,
   { round, order, context }: Round,

@@ -7,7 +7,7 @@ import { Closer } from '@drover/core';
 import { followTenant, openTenant, slotName } from '@drover/pg';
 import { testFolder } from '@drover/testkit';
 import type pg from 'pg';
-import { writeConfig } from '../lib/config-file.ts';
+import { type ConfigInput, writeConfig } from '../lib/config-file.ts';
 import { SUPER_PASSWORD, serverNamed, startBus, startServers } from '../lib/servers.ts';
 import { runVerb } from '../lib/service.ts';
 import { droverPeer, nativePeer, type Peer } from './peer.ts';
@@ -34,6 +34,10 @@ export interface WorldInput {
   /** Run on the replicas only. */
   readonly replicaSchema?: string;
   readonly profileTo: string | undefined;
+  /** Registered; default {@link TENANTS}. */
+  readonly tenants?: number;
+  /** Of the configuration, beside addresses. */
+  readonly sections?: ConfigInput['sections'];
   readonly say: (line: string) => void;
 }
 
@@ -56,14 +60,19 @@ export async function startReplicationWorld(input: WorldInput): Promise<Replicat
     );
     const [source, west, north] = clients as [pg.Client, pg.Client, pg.Client];
     const clusters = [serverNamed(servers, 'east'), serverNamed(servers, 'west')];
-    const config = writeConfig({ folder, nats, clusters });
+    const config = writeConfig({
+      folder,
+      nats,
+      clusters,
+      ...(input.sections === undefined ? {} : { sections: input.sections }),
+    });
     const place = {
       folder,
       configFile: config.file ?? join(folder, 'drover.toml'),
       profileTo: input.profileTo,
     };
     await runVerb(place, 'setup');
-    await followAll(source, west);
+    await followAll(source, west, input.tenants ?? TENANTS);
     const sourceServer = serverNamed(servers, 'east');
     const native = await nativePeer({
       source,
@@ -90,9 +99,9 @@ export async function startReplicationWorld(input: WorldInput): Promise<Replicat
 }
 
 /** Every tenant is served by east and followed by west, as `drover tenant create` leaves it. */
-async function followAll(source: pg.Client, replica: pg.Client): Promise<void> {
+async function followAll(source: pg.Client, replica: pg.Client, tenants: number): Promise<void> {
   for (const client of [source, replica]) await client.query('BEGIN');
-  for (let i = 0; i < TENANTS; i++) {
+  for (let i = 0; i < tenants; i++) {
     const tenant = tenantName(i);
     await openTenant(source, { tenant, epoch: 1 });
     await followTenant(replica, { tenant, epoch: 1, source: 'east', feed: 'live' });

@@ -2,7 +2,16 @@
 import { parseArgs } from 'node:util';
 import { DroverError } from '@drover/core';
 
-export const BENCHES = ['data', 'latency', 'proxy', 'compression'] as const;
+export const BENCHES = [
+  'data',
+  'latency',
+  'huge',
+  'tenants',
+  'connections',
+  'proxy',
+  'compression',
+  'sealing',
+] as const;
 export type BenchName = (typeof BENCHES)[number];
 
 export const CASES = ['big', 'ten', 'single', 'update', 'mix', 'hot'] as const;
@@ -14,6 +23,8 @@ export interface Options {
   /** Rows of one case and round; a multiple of {@link ROWS_STEP}. */
   readonly rows: number;
   readonly cases: readonly CaseName[];
+  /** Size of the one transaction of `huge`. */
+  readonly megabytes: number;
   /** Transactions a second of the latency benchmark. */
   readonly rates: readonly number[];
   /** Of one measurement of latency and of the proxy. */
@@ -33,6 +44,7 @@ export const HELP = `npm run bench -- [flags]
   --cases a,b       of data: ${CASES.join(', ')} (default: all)
   --rounds n        rounds, of which the median counts (default 3)
   --rows n          rows of one case and round, in steps of ${ROWS_STEP} (default 500000)
+  --megabytes n     of the transaction of huge (default 1024)
   --rates a,b       transactions a second of latency (default 500,2000)
   --seconds n       of one measurement of latency and of the proxy (default 10)
   --quick           one short round of everything, for a first look
@@ -52,6 +64,7 @@ export function parseFlags(args: readonly string[], env: NodeJS.ProcessEnv = pro
     cases: listed('cases', values.cases, CASES),
     rounds: whole('rounds', values.rounds, quick ? 1 : 3),
     rows,
+    megabytes: whole('megabytes', values.megabytes, quick ? 64 : 1024),
     rates: (values.rates ?? '500,2000').split(',').map((rate) => whole('rates', rate, 0)),
     seconds: whole('seconds', values.seconds, quick ? 4 : 10),
     profileTo: values.profile,
@@ -70,6 +83,7 @@ function flagsOf(args: readonly string[]) {
         cases: { type: 'string' },
         rounds: { type: 'string' },
         rows: { type: 'string' },
+        megabytes: { type: 'string' },
         rates: { type: 'string' },
         seconds: { type: 'string' },
         quick: { type: 'boolean' },

@@ -16,10 +16,10 @@ export function writeConfig({ folder, nats, clusters, sections }: ConfigInput): 
   const file = join(folder, 'drover.toml');
   const text = renderConfigTemplate({
     sections: {
-      nats: { url: nats.url, max_bytes: '4GiB' },
+      ...sections,
+      nats: { url: nats.url, max_bytes: '4GiB', ...sections?.['nats'] },
       security: { secret: 'a-secret-of-the-benchmark-0123456789abcdef' },
       telemetry: { port: 0, log_level: 'warn' },
-      ...sections,
     },
     clusters: clusters.map(({ name, port, database }) => ({
       name,

@@ -35,6 +35,16 @@ export function readTimes(pid: number): ProcessTimes | null {
   }
 }
 
+/** The most memory the process has had at once, MB of its resident set (proc(5), VmHWM); null when it has ended. */
+export function peakMemoryMb(pid: number): number | null {
+  try {
+    const found = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
+    return found?.[1] === undefined ? null : Number(found[1]) / 1024;
+  } catch {
+    return null;
+  }
+}
+
 /** `root` and everything it has started. */
 export function processTree(root: number): number[] {
   const parents = new Map<number, number>();

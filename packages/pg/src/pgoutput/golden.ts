@@ -34,3 +34,26 @@ export const GOLDEN = {
   origin: hex('4f0000000000abcdef6661725f3100'),
   commit: hex('43000000000001d6a3100000000001d6a550000303c0d7e57efb'),
 } as const satisfies Record<string, Buffer>;
+
+/**
+ * A transaction in progress, as PostgreSQL 16.14 and 18.4 sent it (protocol 2, streaming on): table g1 (id int4 primary key, big text). Insert 1;
+ * savepoint, insert 2, a message, rolled back; update 1; commit. All but the abort and the commit stand between a start and a stop.
+ */
+export const STREAMED = {
+  start: hex('53000002dd01'),
+  relation: hex(
+    '52000002dd000040017075626c6963006731006400020169640000000017ffffffff006269670000000019ffffffff',
+  ),
+  insert: hex('49000002dd000040014e0002620000000400000001620000000161'),
+  insertInner: hex('49000002de000040014e0002620000000400000002620000000162'),
+  message: hex('4d000002dd0100000000014e3c006e6f7465000000000178'),
+  stop: hex('45'),
+  abortInner: hex('41000002dd000002de'),
+  restart: hex('53000002dd00'),
+  updateAfter: hex('55000002df000040014e0002620000000400000001620000000163'),
+  deleteAfter: hex('44000002df000040014b00026200000004000000016e'),
+  truncateAfter: hex('54000002df000000010000004001'),
+  commit: hex('63000002dd0000000000014e485000000000014e49c8000303c691838106'),
+  /** Of a whole transaction; with streaming parallel, which adds where and when. */
+  abortAll: hex('41000002dd000002dd00000000014e3c28000303c69183791c'),
+} as const satisfies Record<string, Buffer>;

@@ -1,6 +1,6 @@
 import { DroverError } from '@drover/core';
 import { describe, expect, test } from 'vitest';
-import { GOLDEN } from './golden.ts';
+import { GOLDEN, STREAMED } from './golden.ts';
 import { parsePgoutput } from './parse.ts';
 import { recorder } from './recorder.ts';
 
@@ -101,7 +101,10 @@ test.each([
   ['a kind nobody knows', '7a'],
 ])('%s is refused as pg.stream', (_, hex) => {
   const bytes = Buffer.from(hex, 'hex');
-  expect(() => parsePgoutput(bytes, 0, bytes.length, recorder())).toThrow(
+  // As whoever has not asked for streaming.
+  const { streamStart, streamStop, streamCommit, streamAbort, ...plain } = recorder();
+  expect([streamStart, streamStop, streamCommit, streamAbort]).not.toContain(undefined);
+  expect(() => parsePgoutput(bytes, 0, bytes.length, plain)).toThrow(
     expect.objectContaining({ code: 'pg.stream' }),
   );
 });
@@ -111,4 +114,89 @@ test.each(['b', 'P', 'K', 'r', 'p'])('prepared transactions (%s) say what is wro
   expect(() => parsePgoutput(bytes, 0, 1, recorder())).toThrow(
     expect.objectContaining({ code: 'pg.not_set_up' }),
   );
+});
+
+describe('a transaction in progress', () => {
+  const columns = [column('id', 23, true), column('big', 25)];
+  const [XID, INNER, AFTER, G] = [0x2dd, 0x2de, 0x2df, 0x4001];
+  /** What stands outside of start and stop is marked. */
+  const MESSAGES: [keyof typeof STREAMED, boolean, unknown[][]][] = [
+    ['start', false, [['streamStart', XID, true]]],
+    [
+      'relation',
+      true,
+      [
+        ['streamChange', XID],
+        ['relation', G, { oid: G, schema: 'public', name: 'g1', identity: 'd', columns }],
+      ],
+    ],
+    [
+      'insert',
+      true,
+      [
+        ['streamChange', XID],
+        ['insert', G, ['b:00000001', 'b:61']],
+      ],
+    ],
+    [
+      'insertInner',
+      true,
+      [
+        ['streamChange', INNER],
+        ['insert', G, ['b:00000002', 'b:62']],
+      ],
+    ],
+    [
+      'message',
+      true,
+      [
+        ['streamChange', XID],
+        ['message', true, '0/14E3C00', 'note', '78'],
+      ],
+    ],
+    ['stop', true, [['streamStop']]],
+    ['abortInner', false, [['streamAbort', XID, INNER]]],
+    ['restart', false, [['streamStart', XID, false]]],
+    [
+      'updateAfter',
+      true,
+      [
+        ['streamChange', AFTER],
+        ['update', G, null, null, ['b:00000001', 'b:63']],
+      ],
+    ],
+    [
+      'deleteAfter',
+      true,
+      [
+        ['streamChange', AFTER],
+        ['delete', G, 'K', ['b:00000001', 'n']],
+      ],
+    ],
+    [
+      'truncateAfter',
+      true,
+      [
+        ['streamChange', AFTER],
+        ['truncate', [G], 0],
+      ],
+    ],
+    ['commit', false, [['streamCommit', XID, '0/14E4850', '0/14E49C8', BigInt('0x000303c691838106')]]],
+    ['abortAll', false, [['streamAbort', XID, XID]]],
+  ];
+
+  test.each(MESSAGES)('%s is read as the server meant it', (name, inStream, expected) => {
+    const seen = recorder();
+    const padded = Buffer.concat([Buffer.alloc(3, 0x62), STREAMED[name], Buffer.alloc(9, 0x6e)]);
+    parsePgoutput(padded, 3, 3 + STREAMED[name].length, seen, inStream);
+    expect(seen.events).toEqual(expected);
+  });
+
+  test.each(MESSAGES)('%s cut short anywhere is refused', (name, inStream) => {
+    const bytes = Buffer.concat([STREAMED[name], Buffer.alloc(64)]);
+    const whole = name === 'abortAll' ? 9 : STREAMED[name].length; // where and when are of no use
+    for (let end = 0; end < whole; end++) {
+      expect(() => parsePgoutput(bytes, 0, end, recorder(), inStream), `cut at ${end}`).toThrow(DroverError);
+    }
+  });
 });

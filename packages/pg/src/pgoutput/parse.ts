@@ -1,5 +1,5 @@
 /**
- * Parses one pgoutput message (manual, 54.9, protocol versions 1 to 4 with streaming and two-phase off) and hands it to a
+ * Parses one pgoutput message (manual, 54.9, protocol versions 1 to 4 with two-phase off, streaming off or on) and hands it to a
  * visitor as offsets. Guarantees: no object per row, no read beyond `end`, and a DroverError `pg.stream` for whatever it does
  * not know. Tuples of inserts and deletes reach to the message's end and are not walked here; whoever reads a column
  * checks it (tuple.ts).
@@ -13,10 +13,23 @@ const NEW = 0x4e; // N
 const KEY = 0x4b; // K
 const OLD = 0x4f; // O
 
-export function parsePgoutput(bytes: Buffer, start: number, end: number, visitor: PgoutputVisitor): void {
+/** `inStream`: between a streamStart and its streamStop, where each message carries its transaction. */
+export function parsePgoutput(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  visitor: PgoutputVisitor,
+  inStream = false,
+): void {
   need(start, 1, end);
-  const at = start + 1;
-  switch (bytes.readUInt8(start)) {
+  const kind = bytes.readUInt8(start);
+  let at = start + 1;
+  if (inStream && kind !== STREAM_STOP) {
+    need(at, 4, end);
+    visitor.streamChange?.(bytes.readUInt32BE(at));
+    at += 4;
+  }
+  switch (kind) {
     case 0x49: // I: Int32 relation, 'N', tuple
       need(at, 5, end);
       if (bytes[at + 4] !== NEW) throw malformed('an insert without a new row');
@@ -54,8 +67,43 @@ export function parsePgoutput(bytes: Buffer, start: number, end: number, visitor
       visitor.origin(bytes.toString('utf8', at + 8, cstringEnd(bytes, at + 8, end)));
       return;
     default:
-      throw unknownMessage(bytes.readUInt8(start));
+      parseStream(kind, bytes, at, end, visitor);
   }
+}
+
+const STREAM_START = 0x53; // S
+const STREAM_STOP = 0x45; // E
+const STREAM_COMMIT = 0x63; // c
+const STREAM_ABORT = 0x41; // A
+
+function parseStream(kind: number, bytes: Buffer, at: number, end: number, visitor: PgoutputVisitor): void {
+  switch (kind) {
+    case STREAM_START: // Int32 xid, Int8 1 for the first of the transaction
+      if (visitor.streamStart === undefined) break;
+      need(at, 5, end);
+      visitor.streamStart(bytes.readUInt32BE(at), bytes[at + 4] === 1);
+      return;
+    case STREAM_STOP:
+      if (visitor.streamStop === undefined) break;
+      visitor.streamStop();
+      return;
+    case STREAM_COMMIT: // Int32 xid, Int8 flags, Int64 commit LSN, Int64 end LSN, Int64 commit time
+      if (visitor.streamCommit === undefined) break;
+      need(at, 29, end);
+      visitor.streamCommit(
+        bytes.readUInt32BE(at),
+        readLsn(bytes, at + 5),
+        readLsn(bytes, at + 13),
+        readI64(bytes, at + 21),
+      );
+      return;
+    case STREAM_ABORT: // Int32 xid, Int32 subtransaction; with streaming 'parallel' also Int64 LSN, Int64 time
+      if (visitor.streamAbort === undefined) break;
+      need(at, 8, end);
+      visitor.streamAbort(bytes.readUInt32BE(at), bytes.readUInt32BE(at + 4));
+      return;
+  }
+  throw unknownMessage(kind);
 }
 
 /** Int32 relation, then either 'N' and the new row, or 'K' / 'O', the old one, 'N' and the new one. */

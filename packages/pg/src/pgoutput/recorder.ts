@@ -33,5 +33,11 @@ export function recorder(): PgoutputVisitor & { readonly events: unknown[][] } {
     message: (transactional, lsn, prefix, start, end, bytes) =>
       void events.push(['message', transactional, formatLsn(lsn), prefix, bytes.toString('hex', start, end)]),
     origin: (name) => void events.push(['origin', name]),
+    streamStart: (xid, first) => void events.push(['streamStart', xid, first]),
+    streamStop: () => void events.push(['streamStop']),
+    streamChange: (xid) => void events.push(['streamChange', xid]),
+    streamCommit: (xid, lsn, end, time) =>
+      void events.push(['streamCommit', xid, formatLsn(lsn), formatLsn(end), time]),
+    streamAbort: (xid, subxid) => void events.push(['streamAbort', xid, subxid]),
   };
 }

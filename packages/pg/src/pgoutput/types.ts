@@ -63,4 +63,16 @@ export interface PgoutputVisitor {
   ): void;
   /** The transaction was replicated here from elsewhere. Never sent to a stream opened with origin `none`. */
   origin(name: string): void;
+  /** Changes of a transaction in progress follow, up to {@link streamStop}. Needs `streaming`, as all below. */
+  streamStart?(xid: number, first: boolean): void;
+  streamStop?(): void;
+  /**
+   * Of the change, relation, type or truncate that comes next: the transaction or subtransaction it belongs to. A logical message names the
+   * whole transaction, whichever subtransaction wrote it.
+   */
+  streamChange?(xid: number): void;
+  /** The transaction has committed. Everything of it has been sent before. */
+  streamCommit?(xid: number, commitLsn: Lsn, endLsn: Lsn, commitTimeUs: bigint): void;
+  /** What was sent of the subtransaction is void; of the whole transaction, when both are the same. */
+  streamAbort?(xid: number, subxid: number): void;
 }

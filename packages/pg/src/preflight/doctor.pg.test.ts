@@ -64,13 +64,16 @@ describe.each([16, 17, 18] as const)('doctor on PostgreSQL %i', (major) => {
     const after = await ask();
     expect(brief(after, 'error')).toEqual([]);
     expect(brief(after, 'warning')).toEqual([
+      'ddl_superuser_owner role postgres',
       'global_key index public.pgbench_accounts_pkey',
       'global_key index public.pgbench_tellers_pkey',
       'missing_primary_key table public.pgbench_history', // REPLICA IDENTITY FULL now; slow, which is to be known
     ]);
     expect(brief(after, 'ok')).toEqual([
+      'ddl_capture schema changes',
       'publication publication drover',
       'schema schema drover',
+      'sequences sequences',
       'server server',
       `slot slot ${slotName(f.database)}`,
       `tables database ${f.database}`,
@@ -137,6 +140,7 @@ describe.each([16, 17, 18] as const)('doctor on PostgreSQL %i', (major) => {
     ]);
     // The materialised view stays what it is; unique keys and key orders are the application's to change.
     expect([...new Set(left.filter((x) => x.severity === 'warning').map((x) => x.code))].sort()).toEqual([
+      'ddl_superuser_owner',
       'global_key',
       'key_order',
       'materialized_view',

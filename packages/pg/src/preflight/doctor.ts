@@ -16,6 +16,7 @@ import { ROLE_NAMES, ROLES } from '../schema/roles.ts';
 import { classifyTables, isCaptured } from '../setup/captured.ts';
 import { readSlotState } from '../setup/slot.ts';
 import type { Tagging } from '../tagging.ts';
+import { checkDdl } from './ddl.ts';
 import {
   checkDefinerFunctions,
   checkForeignKeys,
@@ -26,6 +27,7 @@ import {
 import { type Finding, ok } from './finding.ts';
 import { checkIdentity } from './identity.ts';
 import { checkProtection, checkPublication, checkRoles, checkSchema, checkSlot } from './installation.ts';
+import { checkSequences } from './sequences.ts';
 import { checkServer } from './server.ts';
 import { checkShape } from './shape.ts';
 
@@ -34,6 +36,8 @@ export interface DoctorOptions {
   readonly tagging: Tagging;
   /** `replica`: the cluster never is a primary, so nothing is captured from it. Default `both`. */
   readonly role?: 'both' | 'replica';
+  /** `[capture] ddl`; default true. */
+  readonly ddl?: boolean;
   /** Replication origins in use at a time on this cluster: sources times partitions. */
   readonly origins?: number;
 }
@@ -74,7 +78,11 @@ export async function doctor(client: Queryable, options: DoctorOptions): Promise
       ...(await checkPublication(client, classified)),
       ...(await checkSlot(client, server.database)),
     );
-  if (roles.complete && schema.installed) findings.push(...(await checkProtection(client, classified)));
+  if (roles.complete && schema.installed) {
+    findings.push(...(await checkProtection(client, classified)));
+    findings.push(...(await checkSequences(client)));
+    findings.push(...(await checkDdl(client, { enabled: options.ddl ?? true, tagging: options.tagging })));
+  }
   return sortFindings(findings);
 }
 

@@ -11,6 +11,7 @@ test('every name is quoted, and once more inside the list of publications', () =
       publication: 'a"b',
       startLsn: parseLsn('16/B374D848'),
       protoVersion: 4,
+      binary: true,
     }),
   ).toBe(
     `START_REPLICATION SLOT "drover_app" LOGICAL 16/B374D848 (proto_version '4', publication_names '"a""b"', messages 'true', origin 'none', binary 'true')`,

@@ -18,13 +18,16 @@ export function startCommand(options: {
   readonly publication: string;
   readonly startLsn: Lsn;
   readonly protoVersion: number;
+  readonly binary: boolean;
+  readonly streamAboveBytes?: number;
 }): string {
   const settings = [
     `proto_version ${quoteLiteral(String(options.protoVersion))}`,
     `publication_names ${quoteLiteral(quoteIdent(options.publication))}`,
     `messages 'true'`,
     `origin 'none'`,
-    `binary 'true'`,
+    `binary '${options.binary}'`,
+    ...(options.streamAboveBytes === undefined ? [] : [`streaming 'on'`]),
   ];
   const at = formatLsn(options.startLsn);
   return `START_REPLICATION SLOT ${quoteIdent(options.slot)} LOGICAL ${at} (${settings.join(', ')})`;

@@ -65,6 +65,14 @@ export function streamError(error: ServerError, phase: StreamPhase, slot: string
         return slotLost(slot, null, error);
       }
       return build('pg.not_set_up', 'the slot cannot be read');
+    case '54000':
+      if (phase === 'starting') break;
+      return build(
+        'pg.stream',
+        'a row is larger than PostgreSQL can send (1 GB)',
+        {},
+        'no change behind it can be read: make the row smaller or delete it, run `drover setup --resync`, then copy the tenants of this cluster anew',
+      );
     default:
   }
   const { kind } = classifyPgError(error);

@@ -9,7 +9,7 @@
  * docs/adr/0001-own-replication-reader.md.
  */
 import { Socket } from 'node:net';
-import { assert, cancelled, DroverError, must } from '@drover/core';
+import { assert, cancelled, DroverError, type Lsn, must } from '@drover/core';
 import pg from 'pg';
 import { type ConnectOptions, clientConfig, connectError, discard, statementError } from '../connect.ts';
 import { enterCopyBoth, startCommand } from './handshake.ts';
@@ -17,6 +17,7 @@ import { Reads } from './reads.ts';
 import { ServerError, slotActive, slotLost, slotMissing, streamError } from './server-error.ts';
 import { readSlot, type Slot } from './slot.ts';
 import { WalStream } from './stream.ts';
+import { branchInHistory } from './timeline.ts';
 import type { ReplicationOptions, ReplicationStream } from './types.ts';
 
 /** Origin filtering came with PostgreSQL 16. */
@@ -95,6 +96,7 @@ function replicationConfig(connect: ConnectOptions, reads: Reads | null): pg.Cli
 interface ServerFacts {
   readonly systemId: string;
   readonly timeline: number;
+  readonly branchedAt: Lsn | null;
   readonly slot: Slot;
   readonly walSenderTimeoutMs: number;
 }
@@ -115,7 +117,24 @@ async function questions(client: pg.Client, options: ReplicationOptions): Promis
   const { systemid, timeline } = must(system.rows[0], 'answer of IDENTIFY_SYSTEM');
   const slot = await readSlot(client, options.slot);
   checkSlot(slot, options);
-  return { systemId: systemid, timeline: Number(timeline), slot, walSenderTimeoutMs: timeout };
+  if (options.streamAboveBytes !== undefined) await boundDecoding(client, options.streamAboveBytes);
+  const branchedAt = await branchOf(client, Number(timeline), options.knownTimeline);
+  return { systemId: systemid, timeline: Number(timeline), branchedAt, slot, walSenderTimeoutMs: timeout };
+}
+
+/** Never above what the server allows. 64 kB is the least there is. */
+async function boundDecoding(client: pg.Client, bytes: number): Promise<void> {
+  const kilobytes = Math.max(64, Math.floor(bytes / 1024));
+  await client.query(
+    `SELECT pg_catalog.set_config('logical_decoding_work_mem', least(setting::int, ${kilobytes})::text || 'kB', false)
+       FROM pg_catalog.pg_settings WHERE name = 'logical_decoding_work_mem'`,
+  );
+}
+
+async function branchOf(client: pg.Client, timeline: number, known: number | undefined): Promise<Lsn | null> {
+  if (known === undefined || known >= timeline) return null;
+  const { rows } = await client.query<{ content: string | Buffer }>(`TIMELINE_HISTORY ${timeline}`);
+  return branchInHistory(String(must(rows[0], 'answer of TIMELINE_HISTORY').content), known);
 }
 
 /** What START_REPLICATION would refuse, or silently do otherwise, said clearly and in any language of the server. */

@@ -46,6 +46,7 @@ async function streamFrom(answers: boolean, walSenderTimeoutMs: number, peerTime
     reads: null,
     systemId: '1',
     timeline: 1,
+    branchedAt: null,
     slotName: 's',
     slot: SLOT,
     startLsn: LSN_ZERO,

@@ -23,6 +23,7 @@ export interface StreamParts {
   readonly reads: Reads | null;
   readonly systemId: string;
   readonly timeline: number;
+  readonly branchedAt: Lsn | null;
   readonly slotName: string;
   readonly slot: Slot;
   readonly startLsn: Lsn;
@@ -39,6 +40,7 @@ const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4]);
 export class WalStream implements ReplicationStream, FrameSink {
   readonly systemId: string;
   readonly timeline: number;
+  readonly branchedAt: Lsn | null;
   readonly slot: Slot;
   readonly #slotName: string;
   readonly #socket: Socket;
@@ -65,6 +67,7 @@ export class WalStream implements ReplicationStream, FrameSink {
   constructor(parts: StreamParts) {
     this.systemId = parts.systemId;
     this.timeline = parts.timeline;
+    this.branchedAt = parts.branchedAt;
     this.slot = parts.slot;
     this.#slotName = parts.slotName;
     this.#socket = parts.socket;

@@ -10,14 +10,22 @@ export interface ReplicationOptions {
   /** Transactions that commit before this are left out; LSN_ZERO: from the slot's confirmed position. */
   readonly startLsn: Lsn;
   readonly protoVersion: 1 | 2 | 3 | 4;
+  /**
+   * What decodes WAL holds at most so many bytes of transactions in progress (less where the server's logical_decoding_work_mem is less); beyond,
+   * the largest is sent as far as it has come (protocol 2 or newer). Default: transactions are sent when they have committed.
+   */
+  readonly streamAboveBytes?: number;
   readonly messages: true;
   readonly origin: 'none';
-  readonly binary: true;
+  /** Values in their types' binary form where they have one; otherwise as text. */
+  readonly binary: boolean;
   /**
    * Silence after which the peer is taken for dead, in ms. Default: 1.5 times the server's wal_sender_timeout, or 60 s
    * where that is switched off.
    */
   readonly peerTimeoutMs?: number;
+  /** The timeline on which the slot was read last: when the server is on another, its history is asked for. */
+  readonly knownTimeline?: number;
   /** Closes the stream. */
   readonly signal?: AbortSignal;
 }
@@ -35,6 +43,8 @@ export interface WalHandler {
 export interface ReplicationStream extends Closeable {
   readonly systemId: string;
   readonly timeline: number;
+  /** Where the known timeline ended and the server's own branched off; null: it is the same one, or no ancestor of the server's. */
+  readonly branchedAt: Lsn | null;
   /** The slot as it was just before streaming began. */
   readonly slot: Slot;
   /** Furthest WAL position seen. */

@@ -16,6 +16,7 @@ export const GRANTS: readonly string[] = [
   `GRANT SELECT ${NODE_PUBLIC_COLUMNS} ON drover.node TO drover_cdc, drover_apply`,
   'GRANT SELECT ON drover.tenant, drover.epoch, drover.stream_position, drover.ledger, drover.copy TO drover_cdc, drover_apply',
   `GRANT UPDATE ${CHECKPOINT_COLUMNS} ON drover.tenant TO drover_apply`,
+  'GRANT SELECT, INSERT, UPDATE ON drover.reader TO drover_cdc',
   'GRANT INSERT, UPDATE, DELETE ON drover.stream_position TO drover_apply',
   'GRANT INSERT, UPDATE ON drover.ledger TO drover_apply',
   'GRANT INSERT, UPDATE, DELETE ON drover.copy TO drover_apply',

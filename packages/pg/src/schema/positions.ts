@@ -36,7 +36,7 @@ export async function upsertStreamPosition(client: Queryable, position: StreamPo
     `INSERT INTO drover.stream_position AS p (source, partition, stream_created, stream_seq, commit_time)
      VALUES ($1, $2, $3, $4, $5)
      ON CONFLICT (source, partition) DO UPDATE SET stream_created = EXCLUDED.stream_created, stream_seq = EXCLUDED.stream_seq,
-       commit_time = coalesce(EXCLUDED.commit_time, p.commit_time), updated_at = pg_catalog.clock_timestamp()`,
+       message_ms = NULL, commit_time = coalesce(EXCLUDED.commit_time, p.commit_time), updated_at = pg_catalog.clock_timestamp()`,
     [position.source, position.partition, position.streamCreated, position.streamSeq, position.commitTime],
   );
 }

@@ -8,6 +8,7 @@ import {
   TYPED_FUNCTIONS,
 } from './context.sql.ts';
 import { COPY_TABLE } from './copy.sql.ts';
+import { DDL_GRANTS, DDL_TABLES } from './ddl-tables.sql.ts';
 import { EPOCH_TABLE } from './epoch.sql.ts';
 import { GRANTS } from './grants.sql.ts';
 import { LEDGER_INDEXES, LEDGER_TABLE } from './ledger.sql.ts';
@@ -19,7 +20,12 @@ import {
   OPEN_TENANT_FUNCTION,
 } from './moves.sql.ts';
 import { NODE_SLOT_COLUMN, NODE_TABLE } from './node.sql.ts';
-import { STREAM_POSITION_LINEAGE_COLUMNS, STREAM_POSITION_TABLE } from './stream-position.sql.ts';
+import { READER_FORM_COLUMN, READER_TABLE } from './reader.sql.ts';
+import {
+  STREAM_POSITION_APPLIED_COLUMNS,
+  STREAM_POSITION_LINEAGE_COLUMNS,
+  STREAM_POSITION_TABLE,
+} from './stream-position.sql.ts';
 import { TENANT_TABLE } from './tenant.sql.ts';
 import { LOCK_CLASS_FUNCTION, WRITER_FUNCTION } from './writer.sql.ts';
 import { TERMINATE_WRITERS_FUNCTION, WRITERS_FUNCTION } from './writers.sql.ts';
@@ -34,9 +40,13 @@ export const STATEMENTS: readonly string[] = [
   EPOCH_TABLE,
   STREAM_POSITION_TABLE,
   STREAM_POSITION_LINEAGE_COLUMNS,
+  STREAM_POSITION_APPLIED_COLUMNS,
+  READER_TABLE,
+  READER_FORM_COLUMN,
   LEDGER_TABLE,
   ...LEDGER_INDEXES,
   COPY_TABLE,
+  ...DDL_TABLES,
   ...BACKEND_SEQUENCES,
   LOCK_CLASS_FUNCTION,
   TOKEN_TENANT_FUNCTION,
@@ -52,6 +62,7 @@ export const STATEMENTS: readonly string[] = [
   WRITERS_FUNCTION,
   TERMINATE_WRITERS_FUNCTION,
   ...GRANTS,
+  ...DDL_GRANTS,
 ];
 
 /** Changes with every change of the statements: what is installed and equal is left alone, without a lock taken. */

@@ -14,6 +14,14 @@ CREATE TABLE IF NOT EXISTS drover.stream_position (
 export const STREAM_POSITION_LINEAGE_COLUMNS = `
 ALTER TABLE drover.stream_position ADD COLUMN IF NOT EXISTS system_id text, ADD COLUMN IF NOT EXISTS generation integer`;
 
+/**
+ * `message_ms`: when the bus stored the newest message, by which it is known again. `applied_lsn`: every source transaction that committed at or
+ * before it is applied here for all replicas of the partition, durably; `applied_seq`: the message up to which that takes.
+ */
+export const STREAM_POSITION_APPLIED_COLUMNS = `
+ALTER TABLE drover.stream_position ADD COLUMN IF NOT EXISTS message_ms bigint, ADD COLUMN IF NOT EXISTS applied_lsn pg_lsn,
+  ADD COLUMN IF NOT EXISTS applied_seq bigint`;
+
 export interface StreamPositionRow {
   readonly source: string;
   readonly partition: number;

@@ -59,4 +59,6 @@ export const SQLSTATE = {
   wrongState: 'DR003',
   /** The cluster has no row for the tenant. */
   notHeld: 'DR004',
+  /** The schema was changed between planning a write and its end. */
+  schemaMoved: 'DR005',
 } as const;

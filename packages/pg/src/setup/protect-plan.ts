@@ -150,6 +150,8 @@ function passThrough(state: SecurityState, goesOn: GoesOn): WantedPolicy {
   const roles = new Set<string>([ROLES.cdc]);
   if (goesOn !== 'none') roles.add(state.owner);
   if (goesOn === 'all') for (const grantee of state.grantees) roles.add(grantee);
+  // Made online, with the table (schema/ddl-adopt.sql.ts): for whoever will be granted rights.
+  if (state.policies.some((p) => p.name === PASSTHROUGH && p.roles.join() === 'public')) roles.add('public');
   return {
     name: PASSTHROUGH,
     permissive: true,

@@ -20,6 +20,12 @@ interface State {
   readonly schemas: number;
 }
 
+/**
+ * From PostgreSQL 18 on a table whose replica identity holds a stored generated column can only be updated while the publication has those
+ * columns, too (CREATE PUBLICATION, publish_generated_columns); replicas compute them all the same.
+ */
+const GENERATED = 'publish_generated_columns = stored';
+
 export interface PublicationPlan {
   readonly exists: boolean;
   /** Why the publication of that name is not ours; then there are no statements. */
@@ -42,7 +48,11 @@ export async function planPublication(
     };
   }
   const present = state === null ? [] : await readPublished(client);
-  return { exists: state !== null, foreign: null, statements: publicationStatements(state, present, tables) };
+  return {
+    exists: state !== null,
+    foreign: null,
+    statements: publicationStatements(state, present, tables, await knowsGenerated(client)),
+  };
 }
 
 /**
@@ -66,17 +76,19 @@ interface Published extends TableName {
   readonly partial: boolean;
 }
 
-/** Statements from the state found to the state wanted. Pure. */
+/** Statements from the state found to the state wanted; `generated`: the server knows {@link GENERATED}. Pure. */
 export function publicationStatements(
   state: State | null,
   present: readonly Published[],
   wanted: readonly TableName[],
+  generated = false,
 ): string[] {
   const name = quoteIdent(PUBLICATION);
   const list = (tables: readonly TableName[]) => tables.map((t) => quoteTable(t.schema, t.name)).join(', ');
   if (state === null) {
     const tables = wanted.length === 0 ? '' : ` FOR TABLE ${list(wanted)}`;
-    return [`CREATE PUBLICATION ${name}${tables} WITH (publish_via_partition_root = true)`];
+    const more = generated ? `, ${GENERATED}` : '';
+    return [`CREATE PUBLICATION ${name}${tables} WITH (publish_via_partition_root = true${more})`];
   }
   const key = (t: TableName) => quoteTable(t.schema, t.name);
   const whole = new Set(present.filter((t) => !t.partial).map(key));
@@ -86,7 +98,7 @@ export function publicationStatements(
   const statements: string[] = [];
   if (!state.viaRoot || !state.complete) {
     statements.push(
-      `ALTER PUBLICATION ${name} SET (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)`,
+      `ALTER PUBLICATION ${name} SET (publish = 'insert, update, delete, truncate', publish_via_partition_root = true${generated ? `, ${GENERATED}` : ''})`,
     );
   }
   if (drop.length > 0) statements.push(`ALTER PUBLICATION ${name} DROP TABLE ${list(drop)}`);
@@ -94,11 +106,20 @@ export function publicationStatements(
   return statements;
 }
 
+async function knowsGenerated(client: Queryable): Promise<boolean> {
+  const row = await queryOne<{ knows: boolean }>(
+    client,
+    `SELECT pg_catalog.current_setting('server_version_num')::int >= 180000 AS knows`,
+  );
+  return row?.knows === true;
+}
+
 async function readState(client: Queryable): Promise<State | null> {
   return queryOne<State & { [column: string]: unknown }>(
     client,
     `SELECT p.puballtables AS "allTables", p.pubviaroot AS "viaRoot",
-       p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AS complete,
+       p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate
+         AND coalesce(pg_catalog.to_jsonb(p) ->> 'pubgencols', 's') = 's' AS complete,
        (SELECT count(*)::int FROM pg_catalog.pg_publication_namespace n WHERE n.pnpubid = p.oid) AS schemas
      FROM pg_catalog.pg_publication p WHERE p.pubname = $1`,
     [PUBLICATION],

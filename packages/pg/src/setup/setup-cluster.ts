@@ -7,6 +7,7 @@ import { DroverError } from '@drover/core';
 import { readServer } from '../catalog/read-server.ts';
 import { readTables } from '../catalog/read-tables.ts';
 import { slotName } from '../names.ts';
+import { ensureDdlCapture, tellShapes } from '../schema/ddl.ts';
 import { installDroverSchema } from '../schema/install.ts';
 import type { Queryable } from '../schema/queryable.ts';
 import type { Tagging } from '../tagging.ts';
@@ -27,6 +28,7 @@ import { ensureOrigins, grantOrigins } from './origins.ts';
 import { protectTable } from './protect.ts';
 import { ensurePublication } from './publication.ts';
 import { ensureRoles, type RolePasswords } from './roles.ts';
+import { ensureSequenceCarriers } from './sequences.ts';
 import { dropSlot, ensureSlot } from './slot.ts';
 
 /** A connection that setup closes. */
@@ -42,6 +44,7 @@ export type SetupStep =
   | 'protect'
   | 'publication'
   | 'slot'
+  | 'ddl'
   | 'origins';
 
 export interface SetupProgress {
@@ -67,6 +70,8 @@ export interface SetupOptions {
   readonly failoverSlots?: boolean;
   /** Make tables fit first, see `adopt.ts`. Default false: they are left alone and the publication may refuse updates. */
   readonly adopt?: boolean;
+  /** `[capture] ddl`: schema changes travel with the rows. Default true. */
+  readonly ddl?: boolean;
   /** Replace a slot that was lost or recreate one that must start anew. The tenants must be copied anew afterwards. */
   readonly resync?: boolean;
   readonly progress?: (event: SetupProgress) => void;
@@ -134,10 +139,14 @@ async function setupDatabase(
     ...(await grantConnect(client)),
     ...(await grantOrigins(client)),
     ...(await guardFunctions(client)),
+    ...(await ensureSequenceCarriers(client)),
     ...(await each(classified, isCaptured, (c) => grantTable(client, { ...nameOf(c), use: useOf(c) }))),
   ]);
   report('publication', await ensurePublication(client, publishedTables(classified)));
-  report('slot', await slot(client, database, options));
+  const ddl = await ensureDdlCapture(client, { enabled: options.ddl ?? true, tagging: options.tagging });
+  const made = await slot(client, database, options);
+  report('slot', made);
+  report('ddl', [...ddl, ...(await tellShapes(client, made.length > 0))]);
   return classified
     .filter((c) => c.class.kind === 'unclassified' && !c.isPartition)
     .map((c) => `${c.table.schema}.${c.table.name}`);

@@ -2,17 +2,22 @@
  * One target transaction: lock the tenants' rows, decide, write the rows, move the checkpoints and the stream's position,
  * commit. All of it or nothing (I2, I3); whatever is thrown, the session has been rolled back or is lost.
  */
-import { type ClusterId, formatLsn } from '@drover/core';
+import { type ClusterId, DroverError, formatLsn } from '@drover/core';
+import { classifyPgError, SQLSTATE } from '@drover/pg';
 import { describeTuple } from '../changes/describe.ts';
 import type { Entry } from '../changes/entry.ts';
+import { textRelations } from '../changes/form.ts';
+import { placeOf } from '../ddl/row-place.ts';
 import type { Lane } from '../decide/decide.ts';
 import { parseTenantState, TENANT_COLUMNS, type TenantState } from '../decide/tenant-state.ts';
 import type { TargetCatalog } from '../target/catalog.ts';
 import type { Flight } from '../target/flight.ts';
 import type { Session } from '../target/session.ts';
+import type { TablePlan } from '../target/table-plan.ts';
 import type { Miss } from '../write/row-writer.ts';
 import type { Slice } from '../write/slice.ts';
 import { type WriteMode, writeChanges } from '../write/write-changes.ts';
+import { type Copied, hasKeyless, readCopied, withoutCopied } from './copied.ts';
 import { writeNote } from './ledger.ts';
 import { type Routed, route } from './route.ts';
 
@@ -31,6 +36,8 @@ export interface Target {
 export interface StreamPosition {
   readonly seq: number;
   readonly created: string;
+  /** When the bus stored the message at `seq`, Unix ms: it is known again by that. */
+  readonly messageMs: number;
   readonly commitTimeMs: number | null;
 }
 
@@ -51,11 +58,11 @@ export interface BatchResult extends Routed {
 export async function applyBatch(target: Target, batch: Batch): Promise<BatchResult> {
   const { session } = target;
   try {
-    const states = await begin(session, batch.entries);
+    const states = await begin(session, batch.entries, target.catalog);
     const routed = route(batch.entries, states, { ...target, lane: batch.lane });
-    const misses = await writeWork(target, routed, batch.mode);
+    const misses = await writePlanned(target, routed, batch.mode);
     await target.failpoint?.('written');
-    await finish(target, { routed, misses, position: batch.position });
+    await finish(target, { routed, misses, position: batch.position, planned: routed.work.length > 0 });
     await target.failpoint?.('committed');
     return { ...routed, states, rows: routed.work.reduce((sum, { from, to }) => sum + to - from, 0) };
   } catch (error) {
@@ -64,8 +71,15 @@ export async function applyBatch(target: Target, batch: Batch): Promise<BatchRes
   }
 }
 
-/** Opens the transaction; the tenants' rows are locked in one order everywhere, so two pipelines cannot deadlock on them. */
-export async function begin(session: Session, entries: readonly Entry[]): Promise<Map<string, TenantState>> {
+/**
+ * Opens the transaction; the tenants' rows are locked in one order everywhere, so two pipelines cannot deadlock on them. `catalog`: forgets
+ * what it has read before the last schema change.
+ */
+export async function begin(
+  session: Session,
+  entries: readonly Entry[],
+  catalog?: TargetCatalog,
+): Promise<Map<string, TenantState>> {
   const tenants = [...new Set(entries.flatMap((e) => (e.tenant === '' ? [] : [e.tenant])))].sort();
   const flight = session.flight();
   flight.statement('BEGIN ISOLATION LEVEL READ COMMITTED');
@@ -77,24 +91,74 @@ export async function begin(session: Session, entries: readonly Entry[]): Promis
       [arrayLiteral(tenants)],
     );
   }
+  if (catalog !== undefined) session.repeated(flight, SCHEMA_EPOCH, []);
   const answers = await session.send(flight);
+  catalog?.enter(answers.at(-1)?.rows[0]?.[0] ?? '');
   return new Map(
-    (answers[2]?.rows ?? []).map((fields) => {
+    (tenants.length === 0 ? [] : (answers[2]?.rows ?? [])).map((fields) => {
       const state = parseTenantState(fields);
       return [state.tenant, state];
     }),
   );
 }
 
-/** Writes what was routed. @throws whatever stops it; nothing is rolled back here. */
+const SCHEMA_EPOCH = 'SELECT n FROM drover.ddl_epoch';
+
+/**
+ * Writes what was routed. @throws whatever stops it, SQLSTATE DR005 when the schema was changed meanwhile (which of the replica's columns was
+ * written is not certain then); nothing is rolled back here.
+ */
 export async function writeWork(target: Target, routed: Routed, mode: WriteMode): Promise<Miss[]> {
+  const { session, catalog } = target;
+  if (routed.work.length === 0) return [];
+  catalog.enter((await session.rows(SCHEMA_EPOCH))[0]?.[0] ?? '');
+  const misses = await writePlanned(target, routed, mode);
+  await session.rows('SELECT drover.ddl_check($1::bigint)', [catalog.epoch]);
+  return misses;
+}
+
+/** What the server says as well (drover.ddl_check). */
+export class SchemaMoved extends Error {
+  readonly code: string = SQLSTATE.schemaMoved;
+}
+
+/** It may be that of a plan from before a schema change. Pure. */
+export function isSchemaError(error: unknown): boolean {
+  if (error instanceof DroverError) return error.code === 'apply.schema';
+  return classifyPgError(error).sqlstate?.startsWith('42') === true;
+}
+
+/** Has the schema been changed since the plans were read? */
+export async function schemaMoved({ session, catalog }: Target): Promise<boolean> {
+  return ((await session.rows(SCHEMA_EPOCH))[0]?.[0] ?? '') !== catalog.epoch;
+}
+
+/** The same by plans of `begin`, to be checked by `finish`. */
+async function writePlanned(target: Target, routed: Routed, mode: WriteMode): Promise<Miss[]> {
   const slices: Slice[] = [];
+  const copies = new Map<string, Copied>();
+  const copiedOf = async (tenant: string): Promise<Copied> => {
+    const copied = copies.get(tenant) ?? (await readCopied(target.session, tenant));
+    copies.set(tenant, copied);
+    return copied;
+  };
   for (const { entry, tenant, lenient, from, to } of routed.work) {
     const { block } = entry;
     if (block === null) continue;
-    const plans = [];
-    for (const relation of block.relations) plans.push(await target.catalog.plan(target.session, relation));
-    slices.push({ block, plans, tenant, lenient, from, to });
+    const plans: (TablePlan | null)[] = [];
+    const text = textRelations(block);
+    for (const [index, relation] of block.relations.entries())
+      plans.push(
+        await target.catalog.plan(
+          target.session,
+          relation,
+          () => placeOf(block, index),
+          text[index] === true,
+        ),
+      );
+    const slice = { block, plans, tenant, lenient, from, to };
+    if (hasKeyless(slice)) slices.push(...withoutCopied(slice, await copiedOf(entry.tenant)));
+    else slices.push(slice);
   }
   if (slices.length === 0) return [];
   const misses = await writeChanges(target.session, slices, mode);
@@ -105,14 +169,20 @@ export interface Ending {
   readonly routed: Routed;
   readonly misses: readonly Miss[];
   readonly position: StreamPosition | null;
+  /** Rows were written by the catalog's plans, which must still hold. */
+  readonly planned?: boolean;
 }
 
 /** Checkpoints, ledger, position, COMMIT. */
-export async function finish(target: Target, { routed, misses, position }: Ending): Promise<void> {
+export async function finish(
+  target: Target,
+  { routed, misses, position, planned = false }: Ending,
+): Promise<void> {
   const { session } = target;
   const flight = session.flight();
   const durable =
     routed.barriers.length + routed.notes.length + routed.parked.length + routed.held.length > 0;
+  if (planned) session.repeated(flight, 'SELECT drover.ddl_check($1::bigint)', [target.catalog.epoch]);
   if (durable) flight.statement('SET LOCAL synchronous_commit = on');
   writeStates(session, flight, [...routed.dirty]);
   for (const note of routed.notes) writeNote(flight, note);
@@ -156,16 +226,17 @@ export function writeStates(session: Session, flight: Flight, states: readonly T
 export function writePosition(flight: Flight, target: Target, position: StreamPosition): void {
   target.session.repeated(
     flight,
-    `INSERT INTO drover.stream_position AS p (source, partition, stream_created, stream_seq, commit_time)
-    VALUES ($1, $2::int, $3, $4::bigint, to_timestamp($5::float8 / 1000.0))
+    `INSERT INTO drover.stream_position AS p (source, partition, stream_created, stream_seq, commit_time, message_ms)
+    VALUES ($1, $2::int, $3, $4::bigint, to_timestamp($5::float8 / 1000.0), $6::bigint)
     ON CONFLICT (source, partition) DO UPDATE SET stream_created = excluded.stream_created, stream_seq = excluded.stream_seq,
-      commit_time = greatest(p.commit_time, excluded.commit_time), updated_at = clock_timestamp()`,
+      message_ms = excluded.message_ms, commit_time = greatest(p.commit_time, excluded.commit_time), updated_at = clock_timestamp()`,
     [
       target.source,
       String(target.partition),
       position.created,
       String(position.seq),
       position.commitTimeMs === null ? null : String(position.commitTimeMs),
+      String(Math.floor(position.messageMs)),
     ],
   );
 }

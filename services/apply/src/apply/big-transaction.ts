@@ -8,7 +8,16 @@ import type { Logger } from '@drover/telemetry';
 import type { Entry } from '../changes/entry.ts';
 import { decide } from '../decide/decide.ts';
 import type { Miss } from '../write/row-writer.ts';
-import { type BatchResult, begin, finish, type Target, writeWork } from './batch.ts';
+import {
+  type BatchResult,
+  begin,
+  finish,
+  isSchemaError,
+  SchemaMoved,
+  schemaMoved,
+  type Target,
+  writeWork,
+} from './batch.ts';
 import { park, verdictOf } from './executor.ts';
 import type { LedgerNote } from './ledger.ts';
 import { type Routed, route } from './route.ts';
@@ -18,19 +27,23 @@ const NOTES_MAX = 16;
 
 export type NextPart = () => Promise<Entry>;
 
-/** `first` is part 0. Resolves when the transaction is committed, passed over, or its tenant parked. */
+/**
+ * `first` is part 0. Resolves when the transaction is committed, passed over, or its tenant parked.
+ * @throws what is not the tenant's, and what `mayPass` says will do so when it is tried again from part 0
+ */
 export async function applyBig(
   target: Target,
   first: Entry,
   next: NextPart,
-  log: Logger,
+  { log, mayPass }: { readonly log: Logger; readonly mayPass: (error: unknown) => boolean },
 ): Promise<BatchResult> {
   const { session } = target;
   try {
     return await attempt(target, first, next);
   } catch (error) {
     await session.rollback().catch(() => undefined);
-    if (verdictOf(error) !== 'tenant') throw error; // the lane begins at part 0 again
+    if (verdictOf(error) !== 'tenant' || mayPass(error)) throw error; // the lane begins at part 0 again
+    if (isSchemaError(error) && (await schemaMoved(target))) throw new SchemaMoved();
     return park(target, first, error, log);
   }
 }
@@ -75,6 +88,7 @@ async function attempt(target: Target, first: Entry, next: NextPart): Promise<Ba
     routed = route([entry], states, context);
     if (notes.length < NOTES_MAX) notes.push(...routed.notes);
     misses.push(...(await writePart(target, routed)));
+    await session.emptyStages();
     rows += routed.work.reduce((sum, { from, to }) => sum + to - from, 0);
     await target.failpoint?.('part-written');
     if (part.complete) break;

@@ -7,7 +7,7 @@
  * connects anew and begins behind the last checkpoint.
  */
 import { Backoff, cancelled, DroverError, describeError, isCancelled, LSN_ZERO, sleep } from '@drover/core';
-import { classifyPgError } from '@drover/pg';
+import { classifyPgError, SQLSTATE } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import { describeChanges } from '../changes/describe.ts';
 import { byTransaction, type Entry } from '../changes/entry.ts';
@@ -17,7 +17,9 @@ import {
   applyBatch,
   type BatchResult,
   begin,
+  isSchemaError,
   type StreamPosition,
+  schemaMoved,
   type Target,
   writeStates,
 } from './batch.ts';
@@ -37,6 +39,7 @@ export function verdictOf(error: unknown): Verdict {
     return 'tenant';
   const { kind, sqlstate } = classifyPgError(error);
   if (sqlstate === '55P03') return 'tenant';
+  if (sqlstate === SQLSTATE.schemaMoved) return 'retry';
   switch (kind) {
     case 'serialization':
     case 'deadlock':
@@ -59,6 +62,8 @@ export interface ExecutorOptions {
   readonly lane: Lane;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /** A lock was waited for in vain. True: whoever may have held it has been told to let go. */
+  readonly onBlocked?: () => boolean;
 }
 
 export class Executor {
@@ -66,12 +71,14 @@ export class Executor {
   readonly #lane: Lane;
   readonly #log: Logger;
   readonly #signal: AbortSignal;
+  readonly #onBlocked: (() => boolean) | undefined;
 
   constructor(target: Target, options: ExecutorOptions) {
     this.#target = target;
     this.#lane = options.lane;
     this.#log = options.log;
     this.#signal = options.signal;
+    this.#onBlocked = options.onBlocked;
   }
 
   /** Everything in `entries` is dealt with, and the position written, when this resolves. One result per transaction, in order. */
@@ -125,10 +132,21 @@ export class Executor {
       } catch (error) {
         const verdict = verdictOf(error);
         if (verdict === 'pipeline') throw error;
+        if (classifyPgError(error).sqlstate === '55P03' && this.#onBlocked?.() === true) continue;
+        if (await this.#movedOn(error)) {
+          backoff.reset();
+          continue;
+        }
         if (verdict === 'tenant' || backoff.attempt >= CONFLICT_TRIES) return { failed: true, error };
         if (!(await sleep(backoff.nextMs(), this.#signal))) throw cancelled();
       }
     }
+  }
+
+  /** The failure is that of a plan from before a schema change. */
+  async #movedOn(error: unknown): Promise<boolean> {
+    if (classifyPgError(error).sqlstate === SQLSTATE.schemaMoved) return true;
+    return isSchemaError(error) && (await schemaMoved(this.#target));
   }
 
   /** One source transaction after the other; the first that cannot be applied parks the tenant. */

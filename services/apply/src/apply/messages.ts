@@ -1,4 +1,5 @@
 /** Logical messages inside blocks (docs/architecture.md, "Logical messages"). What does not parse is no message of ours. */
+import { type Lsn, parseLsn } from '@drover/core';
 import type { BlockMessage } from '../changes/decoded-block.ts';
 
 export type ControlMessage =
@@ -10,7 +11,9 @@ export type ControlMessage =
     }
   | { readonly kind: 'epoch'; readonly tenant: string; readonly epoch: number }
   /** Unix milliseconds by the source's clock. */
-  | { readonly kind: 'heartbeat'; readonly at: number };
+  | { readonly kind: 'heartbeat'; readonly at: number }
+  /** From this commit on the stream is whole; what was before it has lost. */
+  | { readonly kind: 'begin'; readonly lsn: Lsn };
 
 /** A pause is bounded whatever the message says: a lost migration must not hold a replica back for hours. */
 const PAUSE_MS_MAX = 600_000;
@@ -46,6 +49,10 @@ export function parseMessage(message: BlockMessage): ControlMessage | undefined 
     case 'drover.heartbeat': {
       const at = Number(get('at'));
       return Number.isFinite(at) ? { kind: 'heartbeat', at } : undefined;
+    }
+    case 'drover.begin': {
+      const lsn = get('lsn');
+      return typeof lsn === 'string' ? { kind: 'begin', lsn: parseLsn(lsn) } : undefined;
     }
     default:
       return undefined;

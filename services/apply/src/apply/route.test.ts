@@ -1,5 +1,5 @@
 import { BlockWriter } from '@drover/block';
-import { clusterId, type Epoch, type Lsn, type TenantId } from '@drover/core';
+import { clusterId, type Epoch, LSN_ZERO, type Lsn, type TenantId } from '@drover/core';
 import { describe, expect, it } from 'vitest';
 import { byTransaction, type Entry, toEntry } from '../changes/entry.ts';
 import { tuple } from '../changes/tuple.testing.ts';
@@ -44,7 +44,16 @@ function entry({ tenant = 'a', epoch = 5, seq, txs, part = 0, complete = true }:
     complete,
     commitTimeUs: 0n,
   });
-  const message = { seq, firstSeq: seq, token: tenant, data, timeMs: 0, pending: 0, traceparent: undefined };
+  const message = {
+    seq,
+    firstSeq: seq,
+    token: tenant,
+    data,
+    timeMs: 0,
+    pending: 0,
+    traceparent: undefined,
+    safeLsn: LSN_ZERO,
+  };
   return toEntry(message, 'db');
 }
 

@@ -2,12 +2,13 @@
  * What a batch means: for every entry the decision of the table, for every tenant its row afterwards. Pure: the rows as read
  * under lock come in and are moved on in memory; the transaction then writes what this says, or nothing of it.
  */
-import type { ClusterId, DroverError, Lsn } from '@drover/core';
+import { assert, type ClusterId, type DroverError, type Lsn } from '@drover/core';
 import type { Transaction } from '../changes/decoded-block.ts';
 import { describeChanges } from '../changes/describe.ts';
-import { type Entry, reachesEnd } from '../changes/entry.ts';
+import { type EarlyHeader, type Entry, reachesEnd } from '../changes/entry.ts';
 import { decide, type Lane } from '../decide/decide.ts';
 import type { TenantState } from '../decide/tenant-state.ts';
+import { commitOf } from '../streamed/read-again.ts';
 import type { LedgerNote } from './ledger.ts';
 import { parseMessage } from './messages.ts';
 
@@ -55,6 +56,14 @@ export interface Routed {
   readonly transactions: number;
   /** Newest heartbeat, Unix milliseconds at the source. */
   readonly heartbeatMs: number | null;
+  /** Rows of transactions in progress that were passed. */
+  readonly parts?: readonly PassedPart[];
+}
+
+export interface PassedPart {
+  readonly entry: Entry;
+  /** Everything before it is applied, by this lane: its rows may be written, in a transaction that stays open. */
+  readonly ready: boolean;
 }
 
 export function route(
@@ -84,6 +93,7 @@ class Router {
   readonly #counts = new Map<string, number>();
   #transactions = 0;
   #heartbeatMs: number | null = null;
+  readonly #parts: PassedPart[] = [];
 
   constructor(states: ReadonlyMap<string, TenantState>, context: RouteContext) {
     this.#states = states;
@@ -104,6 +114,7 @@ class Router {
       counts: this.#counts,
       transactions: this.#transactions,
       heartbeatMs: this.#heartbeatMs,
+      parts: this.#parts,
     };
   }
 
@@ -112,6 +123,7 @@ class Router {
     if (entry.kind === 'elsewhere') this.#count('other_database');
     else if (entry.kind === 'heartbeat') this.#heartbeat(entry);
     else if (entry.kind === 'damaged') this.#damaged(entry, state);
+    else if (entry.kind === 'part') this.#part(entry, state);
     else this.#block(entry, state);
   }
 
@@ -152,6 +164,7 @@ class Router {
   #apply(entry: Entry, state: TenantState): void {
     const { block } = entry;
     if (block === null) return;
+    assert(entry.early === null, 'a streamed transaction is applied with its parts', { seq: entry.seq });
     const { header } = block;
     const known = state.systemId === header.systemId && state.generation === header.generation;
     const done = known ? state.commitLsn : null;
@@ -207,6 +220,17 @@ class Router {
     }
   }
 
+  /** Rows that have not committed count for nothing: the tenant's place moves past them. */
+  #part(entry: Entry, state: TenantState | undefined): void {
+    this.#count('part');
+    const ours = state !== undefined && this.#isOurs(state);
+    const ready = ours && this.#context.lane === 'main' && isStrict(entry.early, state);
+    this.#parts.push({ entry, ready });
+    if (!ours) return;
+    this.#at(state, entry.seq);
+    this.#dirty.add(state);
+  }
+
   /** Announces barriers; returns the pause that one of them asks this cluster for. */
   #messages(tx: Transaction, stale: boolean): { id: string; ms: number } | undefined {
     let pause: { id: string; ms: number } | undefined;
@@ -232,7 +256,8 @@ class Router {
     for (let i = entry.from; i < entry.to; i++) {
       const tx = block.transactions[i];
       if (tx === undefined) continue;
-      if (tx.to > tx.from) this.#note(entry, tx, state, 'stale_epoch', why);
+      const parts = commitOf(entry)?.streamed.parts ?? 0;
+      if (tx.to > tx.from || parts > 0) this.#note(entry, tx, state, 'stale_epoch', why);
       this.#messages(tx, true);
     }
     if (this.#isOurs(state) && reachesEnd(entry)) {
@@ -308,7 +333,11 @@ class Router {
       stream: this.#context.stream,
       seq: entry.seq,
       reason,
-      detail: describeChanges(entry.block, tx.from, tx.to),
+      detail: {
+        ...describeChanges(entry.block, tx.from, tx.to),
+        // Its rows stand in the stream.
+        ...(entry.early === null ? {} : { streamed: entry.early.streamed }),
+      },
     });
   }
 
@@ -344,6 +373,15 @@ class Router {
   #count(what: string): void {
     this.#counts.set(what, (this.#counts.get(what) ?? 0) + 1);
   }
+}
+
+/** As the checkpoint is now, changes of this block's source meet exactly the rows they speak of. */
+function isStrict(header: EarlyHeader | null, state: TenantState): boolean {
+  if (header === null || header.epoch !== state.epoch || state.skipLsn !== null) return false;
+  if (state.systemId !== null && state.systemId !== header.systemId) return false;
+  if (state.generation !== null && state.generation !== header.generation) return false;
+  const { lenientUntil, commitLsn } = state;
+  return lenientUntil === null || (commitLsn !== null && commitLsn >= lenientUntil);
 }
 
 /** The row says where in a stream a newer epoch begins. */

@@ -14,6 +14,8 @@ export interface BlockMessage {
   readonly lsn: Lsn;
   readonly prefix: string;
   readonly content: string;
+  /** Changes of the block that stand before it. */
+  readonly before: number;
 }
 
 /** One source transaction's share of the tenant: changes `from` to `to - 1`, and its logical messages. */
@@ -21,6 +23,8 @@ export interface Transaction {
   readonly lsn: Lsn;
   /** Microseconds since 2000-01-01 UTC. */
   readonly timeUs: bigint;
+  /** Its number at the source, the lower 32 bits; 0: not known. */
+  readonly xid: number;
   readonly from: number;
   to: number;
   readonly messages: BlockMessage[];
@@ -48,11 +52,13 @@ export interface DecodedBlock {
 }
 
 const EMPTY = Buffer.alloc(0);
+/** One row of the largest that PostgreSQL sends (1 GB, MaxAllocSize) behind a block's worth of others. */
+const ROW_BLOCK_BYTES_MAX = 0x4400_0000;
 
 /** @throws DroverError `block.corrupt`, `block.version` */
 export function decodeBlock(data: Buffer, header: BlockHeader): DecodedBlock {
   const collector = new Collector(header);
-  walkBlock(data, collector);
+  walkBlock(data, collector, { rawBytesMax: ROW_BLOCK_BYTES_MAX });
   return collector.result();
 }
 
@@ -84,8 +90,8 @@ class Collector implements BlockVisitor {
     this.#relations.push(relation);
   }
 
-  begin(lsn: Lsn, timeUs: bigint): void {
-    this.#transactions.push({ lsn, timeUs, from: this.#count, to: this.#count, messages: [] });
+  begin(lsn: Lsn, timeUs: bigint, xid: number): void {
+    this.#transactions.push({ lsn, timeUs, xid, from: this.#count, to: this.#count, messages: [] });
   }
 
   insert(relation: number, bytes: Buffer, start: number, end: number): void {
@@ -122,7 +128,7 @@ class Collector implements BlockVisitor {
 
   message(lsn: Lsn, prefix: string, content: Buffer): void {
     const last = this.#transactions.at(-1);
-    const message = { lsn, prefix, content: content.toString('utf8') };
+    const message = { lsn, prefix, content: content.toString('utf8'), before: this.#count };
     // A message stands before its own transaction's commit record; one beyond the current commit is a transaction of its own.
     if (last !== undefined && lsn <= last.lsn) last.messages.push(message);
     else {
@@ -130,6 +136,7 @@ class Collector implements BlockVisitor {
       this.#transactions.push({
         lsn,
         timeUs: commitTimeUs,
+        xid: 0,
         from: this.#count,
         to: this.#count,
         messages: [message],
@@ -153,7 +160,7 @@ class Collector implements BlockVisitor {
   }
 
   #push(op: number, relation: number, kind: number, a: number, b: number, c: number, d: number): void {
-    if (this.#transactions.length === 0) this.begin(this.#header.firstLsn, this.#header.commitTimeUs);
+    if (this.#transactions.length === 0) this.begin(this.#header.firstLsn, this.#header.commitTimeUs, 0);
     const n = this.#count++;
     this.#op[n] = op;
     this.#relation[n] = relation;

@@ -1,7 +1,8 @@
 /** One message of a stream as the pipelines pass it on: decoded once, cut by transactions where needed. */
-import { type BlockHeader, readHeader } from '@drover/block';
+import { type BlockHeader, readHeader, type StreamedHeader } from '@drover/block';
 import { HEARTBEAT_TOKEN, type InMessage } from '@drover/bus';
-import { DroverError, tenantFromToken } from '@drover/core';
+import { DroverError, type Lsn, tenantFromToken } from '@drover/core';
+import { parseMessage } from '../apply/messages.ts';
 import { type DecodedBlock, decodeBlock } from './decoded-block.ts';
 
 export interface Entry {
@@ -11,7 +12,7 @@ export interface Entry {
   readonly firstSeq: number;
   /** Stored bytes: what bounds batches and queues. */
   readonly size: number;
-  readonly kind: 'block' | 'heartbeat' | 'elsewhere' | 'damaged';
+  readonly kind: 'block' | 'heartbeat' | 'elsewhere' | 'damaged' | 'part';
   readonly tenant: string;
   readonly block: DecodedBlock | null;
   /** Transactions `from` to `to - 1` of the block; the rest is not this entry's. */
@@ -19,7 +20,20 @@ export interface Entry {
   readonly to: number;
   readonly error: DroverError | null;
   readonly traceparent: string | undefined;
+  /** Everything of the source that commits at or before it stands before this message. */
+  readonly safeLsn: Lsn;
+  /** When the bus stored it, Unix ms. */
+  readonly timeMs: number;
+  /** The stream has lost what was before: everything from this commit on follows. */
+  readonly begin: Lsn | null;
+  /** It speaks of a transaction that had not committed. A `part` is not decoded here: who writes it reads it. */
+  readonly early: EarlyHeader | null;
 }
+
+export type EarlyHeader = BlockHeader & { readonly streamed: StreamedHeader };
+
+/** What a part takes up in queues, bytes. */
+const PART_BYTES = 256;
 
 /** Never throws: a damaged block becomes an entry that parks its tenant. */
 export function toEntry(message: InMessage, database: string): Entry {
@@ -32,14 +46,30 @@ export function toEntry(message: InMessage, database: string): Entry {
     to: 0,
     error: null,
     traceparent: message.traceparent,
+    safeLsn: message.safeLsn,
+    timeMs: message.timeMs,
+    begin: null,
+    early: null,
   };
   try {
     const header = readHeader(message.data);
     const heartbeat = message.token === HEARTBEAT_TOKEN;
     if (header.database !== database) return { ...base, kind: 'elsewhere', tenant: '' };
+    const early = earlyOf(header);
+    if (early?.streamed.kind === 'part')
+      return { ...base, kind: 'part', tenant: header.tenant, size: PART_BYTES, early };
     const block = decodeBlock(message.data, header);
     const kind = heartbeat ? 'heartbeat' : 'block';
-    return { ...base, kind, tenant: heartbeat ? '' : header.tenant, block, to: block.transactions.length };
+    const tenant = heartbeat ? '' : header.tenant;
+    return {
+      ...base,
+      kind,
+      tenant,
+      block,
+      to: block.transactions.length,
+      begin: heartbeat ? beginOf(block) : null,
+      early,
+    };
   } catch (error) {
     const wrapped =
       error instanceof DroverError
@@ -47,6 +77,22 @@ export function toEntry(message: InMessage, database: string): Entry {
         : new DroverError('block.corrupt', 'a block could not be read', { cause: error });
     return { ...base, kind: 'damaged', tenant: tenantOf(message.token), error: wrapped };
   }
+}
+
+function earlyOf(header: BlockHeader): EarlyHeader | null {
+  const { streamed } = header;
+  return streamed === undefined ? null : { ...header, streamed };
+}
+
+/** Only readers write such a block, under a token that is no tenant's. */
+function beginOf(block: DecodedBlock): Lsn | null {
+  for (const { messages } of block.transactions) {
+    for (const raw of messages) {
+      const message = parseMessage(raw);
+      if (message?.kind === 'begin') return message.lsn;
+    }
+  }
+  return null;
 }
 
 function tenantOf(token: string): string {

@@ -20,7 +20,7 @@ export type Decision =
   | { readonly kind: 'hold'; readonly reason: string }
   /** Replayed later from the row's stream_seq. */
   | { readonly kind: 'wait' }
-  /** The main lane hands the tenant to a lane of its own: a transaction of several parts. */
+  /** The main lane hands the tenant to a lane of its own: a transaction of several parts, or one whose parts stand earlier in the stream. */
   | { readonly kind: 'demote' }
   /** The row's position means nothing in this stream: parked until it is copied anew. */
   | { readonly kind: 'resync'; readonly why: string };
@@ -28,7 +28,7 @@ export type Decision =
 export interface Seen {
   readonly header: Pick<
     BlockHeader,
-    'source' | 'epoch' | 'systemId' | 'generation' | 'lastLsn' | 'part' | 'complete'
+    'source' | 'epoch' | 'systemId' | 'generation' | 'lastLsn' | 'part' | 'complete' | 'streamed'
   >;
   readonly stream: string;
   readonly seq: number;
@@ -69,7 +69,8 @@ export function decide(row: TenantState | undefined, block: Seen, lane: Lane): D
       why: `the source's slot was created anew (generation ${header.generation}, was ${row.generation})`,
     };
   }
-  if (lane === 'main' && (!header.complete || header.part > 0)) return { kind: 'demote' };
+  const inParts = !header.complete || header.part > 0 || header.streamed !== undefined;
+  if (lane === 'main' && inParts) return { kind: 'demote' };
   return { kind: 'apply' };
 }
 

@@ -4,6 +4,8 @@ import type { ClusterId } from '@drover/core';
 import type { ConnectOptions } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { BatchResult } from '../apply/batch.ts';
+import type { Board } from '../ddl/board.ts';
+import type { StreamedSlots } from '../streamed/slots.ts';
 
 export interface PipelineDeps {
   readonly bus: Bus;
@@ -18,8 +20,14 @@ export interface PipelineDeps {
   readonly connect: ConnectOptions;
   /** Replication origin of the main lane; `<origin>_lane` is that of the tenants' own lanes. */
   readonly origin: string;
+  /** Shared by the pipelines of one source and database. */
+  readonly board: Board;
+  /** Shared by all pipelines of a target. */
+  readonly slots: StreamedSlots;
   readonly batchBytes: number;
   readonly lingerMs: number;
+  /** `applied`: the source's slot holds what is not applied everywhere, so a stream that is lost comes again. */
+  readonly durability: 'nats-fsync' | 'applied';
   readonly stream: { readonly replicas: number; readonly maxBytes: number; readonly maxAgeMs: number };
   /** Called after each committed transaction. */
   readonly applied: (result: BatchResult, seconds: number) => void;

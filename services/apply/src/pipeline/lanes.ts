@@ -6,12 +6,15 @@
  * message of its at or below P has been dealt with. Messages beyond P that its lane has applied already are skipped by the main
  * lane by their sequence.
  */
-import { consume, subjectOf } from '@drover/bus';
-import { isCancelled, type TenantId, tenantToken } from '@drover/core';
+import { type Anchor, consume, subjectOf } from '@drover/bus';
+import { cancelled, isCancelled, LSN_ZERO, sleep, type TenantId, tenantToken } from '@drover/core';
+import { classifyPgError, SQLSTATE } from '@drover/pg';
 import type { BatchResult, Target } from '../apply/batch.ts';
 import { applyBig } from '../apply/big-transaction.ts';
 import { Executor, park, verdictOf } from '../apply/executor.ts';
 import { type Entry, toEntry } from '../changes/entry.ts';
+import type { StreamedGroups } from '../streamed/groups.ts';
+import { type CommitHeader, commitOf, readAgain } from '../streamed/read-again.ts';
 import { TargetCatalog } from '../target/catalog.ts';
 import { Session } from '../target/session.ts';
 import type { PipelineDeps } from './deps.ts';
@@ -24,6 +27,19 @@ const LANES_MAX = 8;
 const HANDOVER_MS = 300;
 /** The lanes' connection is closed when it was not needed for this long. */
 const IDLE_MS = 5000;
+/** How long a transaction of several parts waits, with its locks, for the main lane. */
+const PASS_MS = 1000;
+/** A transaction of several parts that violates a constraint is tried so often before it counts as the tenant's failure. */
+const VIOLATION_TRIES = 5;
+
+class Overtaken extends Error {
+  readonly seq: number;
+
+  constructor(seq: number) {
+    super('the main lane has not come so far');
+    this.seq = seq;
+  }
+}
 
 export interface LanesOptions {
   readonly deps: PipelineDeps;
@@ -32,6 +48,9 @@ export interface LanesOptions {
   readonly gate: Gate;
   /** The main lane's committed position. */
   readonly position: () => number;
+  /** A message that the main lane has read. */
+  readonly anchor: () => Anchor | undefined;
+  readonly groups: StreamedGroups;
   readonly signal: AbortSignal;
 }
 
@@ -55,12 +74,17 @@ export class Lanes {
   readonly #options: LanesOptions;
   readonly #lanes = new Map<string, Lane>();
   readonly #wanted = new Set<string>();
+  /** Tenants whose transaction of several parts met what may pass: how often, and when it is tried again (performance.now()). */
+  readonly #again = new Map<string, { readonly tries: number; readonly atMs: number }>();
   #wake: () => void = () => undefined;
   #session: Session | undefined;
   #idleSince = performance.now();
-  readonly #catalog = new TargetCatalog();
+  /** No transaction of several parts is begun before the main lane is here. */
+  #overtaken = 0;
+  readonly #catalog: TargetCatalog;
 
   constructor(options: LanesOptions) {
+    this.#catalog = new TargetCatalog(options.deps.source, options.deps.board);
     this.#options = options;
   }
 
@@ -72,6 +96,11 @@ export class Lanes {
   want(tenant: string): void {
     if (this.#lanes.has(tenant) || this.#wanted.has(tenant)) return;
     this.#wanted.add(tenant);
+    this.#wake();
+  }
+
+  /** Something that a lane waits for has changed. */
+  wake(): void {
     this.#wake();
   }
 
@@ -119,6 +148,7 @@ export class Lanes {
       return true;
     }
     if (lane.queue.length > 0) {
+      if (!this.#isDue(lane)) return false;
       await this.#apply(lane, deps.batchBytes);
       return true;
     }
@@ -149,6 +179,7 @@ export class Lanes {
 
   async #feed(lane: Lane, created: string): Promise<void> {
     const { deps, signal } = this.#options;
+    const anchor = this.#options.anchor();
     try {
       const messages = consume(deps.bus, {
         cluster: deps.source,
@@ -156,6 +187,7 @@ export class Lanes {
         startSeq: lane.seq + 1,
         token: tenantToken(lane.tenant as TenantId),
         expectCreated: created,
+        ...(anchor === undefined ? {} : { anchor }),
         signal: AbortSignal.any([signal, lane.stop.signal]),
       });
       for await (const message of messages) {
@@ -169,14 +201,15 @@ export class Lanes {
   }
 
   async #apply(lane: Lane, bytesMax: number): Promise<void> {
-    const { deps, signal } = this.#options;
+    const { deps, position, signal } = this.#options;
     const target = await this.#target();
     const { head } = lane.queue;
+    const commit = head === undefined ? null : commitOf(head);
     if (head !== undefined && isPart(head)) {
-      await this.#big(lane, target);
+      await (commit === null ? this.#big(lane, target) : this.#streamed(lane, target, commit));
       return;
     }
-    const entries = lane.queue.take(bytesMax, (entry) => !isPart(entry));
+    const entries = lane.queue.take(bytesMax, (entry) => !isPart(entry) && entry.seq <= position());
     const executor = new Executor(target, { lane: 'catchup', log: deps.log, signal });
     const started = performance.now();
     const results = await executor.run(entries, null);
@@ -186,19 +219,108 @@ export class Lanes {
   }
 
   async #big(lane: Lane, target: Target): Promise<void> {
-    const { deps, signal } = this.#options;
-    const started = performance.now();
+    const { signal } = this.#options;
     let last = lane.seq;
     const next = async (): Promise<Entry> => {
-      const entry = await lane.queue.one(signal);
+      let entry = await lane.queue.one(signal);
+      // Of transactions in progress that another reading has begun, or of another database.
+      while (entry.kind === 'part' || entry.kind === 'elsewhere') entry = await lane.queue.one(signal);
+      await this.#mainPasses(entry.seq);
       last = entry.seq;
       if (entry.error !== null) throw entry.error;
       return entry;
     };
-    const result = await applyBig(target, await next(), next, deps.log);
-    deps.applied(result, (performance.now() - started) / 1000);
-    lane.seq = last;
-    this.#settle(lane, [result]);
+    await this.#whole(lane, async () => {
+      const result = await applyBig(target, await next(), next, this.#howLong(lane));
+      return { result, last };
+    });
+  }
+
+  /** Its parts stand earlier in the stream. */
+  async #streamed(lane: Lane, target: Target, header: CommitHeader): Promise<void> {
+    const { deps, created, signal } = this.#options;
+    const commit = await lane.queue.one(signal);
+    const { bus, source, partition } = deps;
+    const parts = readAgain({ bus, source, partition, created, signal }, commit, header);
+    const next = async (): Promise<Entry> => {
+      const { value, done } = await parts.next();
+      if (done === true || value === undefined) throw cancelled();
+      return value;
+    };
+    await this.#whole(lane, async () => {
+      try {
+        const first = await next().catch((error: unknown) => {
+          if (verdictOf(error) !== 'tenant') throw error;
+          return error instanceof Error ? error : new Error(String(error));
+        });
+        const { log } = deps;
+        // The stream has lost its parts: that is this tenant's loss alone.
+        if (first instanceof Error)
+          return { result: await park(target, commit, first, log), last: commit.seq };
+        const result = await applyBig(target, first, next, this.#howLong(lane));
+        return { result, last: commit.seq };
+      } finally {
+        await parts.return();
+      }
+    });
+  }
+
+  /** A transaction of several parts; what may pass is tried again from its first part on. */
+  async #whole(
+    lane: Lane,
+    apply: () => Promise<{ readonly result: BatchResult; readonly last: number }>,
+  ): Promise<void> {
+    const started = performance.now();
+    try {
+      const { result, last } = await apply();
+      this.#options.deps.applied(result, (performance.now() - started) / 1000);
+      this.#again.delete(lane.tenant);
+      lane.seq = last;
+      this.#settle(lane, [result]);
+    } catch (error) {
+      const moved = classifyPgError(error).sqlstate === SQLSTATE.schemaMoved;
+      const overtaken = error instanceof Overtaken;
+      if (!overtaken && !moved && !mayPass(error, this.#triesOf(lane))) throw error;
+      if (overtaken) this.#overtaken = error.seq;
+      else if (!moved) {
+        const tries = this.#triesOf(lane) + 1;
+        this.#again.set(lane.tenant, { tries, atMs: performance.now() + Math.min(1000, 25 * 2 ** tries) });
+      }
+      this.#close(lane);
+      this.want(lane.tenant);
+    }
+  }
+
+  #howLong(lane: Lane): Parameters<typeof applyBig>[3] {
+    return { log: this.#options.deps.log, mayPass: (error) => mayPass(error, this.#triesOf(lane)) };
+  }
+
+  #triesOf(lane: Lane): number {
+    return this.#again.get(lane.tenant)?.tries ?? 0;
+  }
+
+  /**
+   * Only what the main lane has passed: it makes the schema changes that stand in between, which a lane does not see. So a hand-over meets
+   * nothing beyond the position either.
+   */
+  #isDue(lane: Lane): boolean {
+    const { head } = lane.queue;
+    const position = this.#options.position();
+    if (head === undefined || head.seq > position) return false;
+    // Its rows may stand in the target already, and be committed any moment.
+    if (head.early !== null && this.#options.groups.holds(head.early)) return false;
+    if ((this.#again.get(lane.tenant)?.atMs ?? 0) > performance.now()) return false;
+    return !isPart(head) || position >= this.#overtaken;
+  }
+
+  /** @throws Overtaken when it does not: a schema change in the middle of a transaction waits for the locks that the lane holds */
+  async #mainPasses(seq: number): Promise<void> {
+    const { position, signal } = this.#options;
+    const deadline = performance.now() + PASS_MS;
+    while (position() < seq) {
+      if (performance.now() > deadline) throw new Overtaken(seq);
+      if (!(await sleep(20, signal))) throw cancelled();
+    }
   }
 
   /** A tenant that is not in `catchup` any more has no lane. */
@@ -232,6 +354,10 @@ export class Lanes {
       firstSeq: lane.seq + 1,
       error: null,
       traceparent: undefined,
+      safeLsn: LSN_ZERO,
+      timeMs: 0,
+      begin: null,
+      early: null,
     };
     const result = await park(target, entry, failure, this.#options.deps.log);
     this.#options.deps.applied(result, 0);
@@ -242,6 +368,8 @@ export class Lanes {
     const subject = subjectOf(deps.source, deps.partition, tenantToken(lane.tenant as TenantId));
     const behind = async (): Promise<boolean> => {
       if (lane.seq >= position()) return false;
+      const { head } = lane.queue;
+      if (head !== undefined) return head.seq <= position();
       const last = await deps.bus.jsm.streams.getMessage(stream, { last_by_subj: subject });
       return last !== null && last.seq > lane.seq;
     };
@@ -252,6 +380,7 @@ export class Lanes {
       while (await behind()) {
         const left = deadline - performance.now();
         if (left <= 0 || signal.aborted || !(await lane.queue.wait(signal, left))) return false;
+        if (!this.#isDue(lane)) return false;
         await this.#apply(lane, deps.batchBytes);
         if (!this.#lanes.has(lane.tenant)) return true;
       }
@@ -316,7 +445,14 @@ export class Lanes {
   }
 }
 
+/** Locks, and rows of another tenant's that are about to go (they move between tenants), do. */
+function mayPass(error: unknown, tries: number): boolean {
+  const { kind, sqlstate } = classifyPgError(error);
+  if (sqlstate === '55P03' || kind === 'deadlock' || kind === 'serialization') return true;
+  return kind === 'conflict' && tries < VIOLATION_TRIES;
+}
+
 function isPart(entry: Entry): boolean {
   const header = entry.block?.header;
-  return header !== undefined && (!header.complete || header.part > 0);
+  return header !== undefined && (!header.complete || header.part > 0 || header.streamed !== undefined);
 }

@@ -76,7 +76,8 @@ export async function enterLineage(
   flight.statement(
     `INSERT INTO drover.stream_position AS p (source, partition, stream_created, stream_seq, system_id, generation)
      VALUES ($1, $2::int, $3, $4::bigint, $5, $6::int)
-     ON CONFLICT (source, partition) DO UPDATE SET system_id = excluded.system_id, generation = excluded.generation`,
+     ON CONFLICT (source, partition) DO UPDATE SET system_id = excluded.system_id, generation = excluded.generation,
+       applied_lsn = NULL, applied_seq = NULL`,
     [source, String(partition), change.created, String(change.position), systemId, String(generation)],
   );
   flight.statement('COMMIT');

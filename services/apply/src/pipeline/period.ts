@@ -2,10 +2,13 @@
 import { type Bus, publishEvent } from '@drover/bus';
 import { type ClusterConfig, type Config, roleConnection } from '@drover/config';
 import { formatLsn } from '@drover/core';
-import { originName } from '@drover/pg';
+import { originName, PgPool } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { BatchResult } from '../apply/batch.ts';
+import { Board } from '../ddl/board.ts';
 import type { ApplyMetrics, TenantLag } from '../metrics.ts';
+import { StreamedSlots } from '../streamed/slots.ts';
+import { reportDurable } from './durable.ts';
 import { Feeds } from './feeds.ts';
 import { lagSeconds } from './freshness.ts';
 import { Pipeline } from './pipeline.ts';
@@ -29,6 +32,7 @@ export interface PeriodOptions {
 export class Period {
   readonly #options: PeriodOptions;
   readonly #pipelines: Pipeline[] = [];
+  readonly #slots = new StreamedSlots();
   readonly #feeds = new Map<string, Feeds>();
 
   constructor(options: PeriodOptions) {
@@ -47,7 +51,28 @@ export class Period {
 
   /** Until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([...this.#feeds.values(), ...this.#pipelines].map((part) => part.run(signal)));
+    const parts = [...this.#feeds.values(), ...this.#pipelines].map((part) => part.run(signal));
+    await Promise.all([...parts, ...this.#reports(signal)]);
+  }
+
+  /** Nobody waits for them where the bus alone decides what a source may forget. */
+  #reports(signal: AbortSignal): Promise<void>[] {
+    const { config, target, bus, log } = this.#options;
+    if (config.nats.durability !== 'applied') return [];
+    return target.databases.map(async (database) => {
+      const connect = roleConnection(target, 'drover_apply', config.security.secret, database);
+      const pool = new PgPool({ ...connect, applicationName: 'drover apply durable', max: 1 });
+      const pipelines = this.#pipelines.filter(({ deps }) => deps.database === database);
+      const { partitions } = config.nats;
+      try {
+        await reportDurable(
+          { bus, cluster: target.name, database, partitions, pool, pipelines, log },
+          signal,
+        );
+      } finally {
+        await pool.close();
+      }
+    });
   }
 
   nudge(): void {
@@ -114,6 +139,7 @@ export class Period {
     this.#feeds.set(database, feeds);
     for (const { name: source } of config.clusters) {
       if (source === cluster) continue;
+      const board = new Board(nats.partitions);
       for (let partition = 0; partition < nats.partitions; partition++) {
         const origin = originName(source, partition);
         this.#pipelines.push(
@@ -128,8 +154,11 @@ export class Period {
             connect,
             // Origins are the whole server's: those of further databases carry the database's name.
             origin: database === target.databases[0] ? origin : `${origin}_${database}`,
+            board,
+            slots: this.#slots,
             batchBytes: apply.batchBytes,
             lingerMs: apply.lingerMs,
+            durability: nats.durability,
             stream: { replicas: nats.replicas, maxBytes: nats.maxBytes, maxAgeMs: nats.maxAgeMs },
             applied: (result, seconds) => {
               metrics.applied(source, result, seconds);

@@ -27,14 +27,16 @@ export class Session implements Flyer {
   readonly #client: pg.Client;
   #out = new Out();
   #busy = false;
-  /** Row statements prepared on this connection: SQL to name. */
-  #prepared = new Map<string, string>();
+  /** Row statements prepared on this connection, by their SQL. */
+  #prepared = new Map<string, Prepared>();
   #names = 0;
   /** Statements of a failed flight may be left on the server. */
   #stale = false;
   /** Staging tables that exist; those made in the open transaction vanish with it. */
   readonly #stages = new Set<number>();
   #newStages: number[] = [];
+  /** Those that hold rows of the open transaction. */
+  readonly #filled = new Set<number>();
   #groups = 0;
 
   private constructor(client: pg.Client) {
@@ -108,24 +110,36 @@ export class Session implements Flyer {
   /** Name of the prepared statement; parsed in `flight` when this connection does not have it yet. */
   prepared(flight: Flight, sql: string, types: readonly number[]): string {
     const known = this.#prepared.get(sql);
-    if (known !== undefined) return known;
+    // The same words may come for other types, once a column has changed.
+    if (known !== undefined && sameTypes(known.types, types)) return known.name;
     if (this.#prepared.size >= STATEMENTS_MAX) {
       this.#prepared = new Map();
       flight.statement('DEALLOCATE ALL', [], true);
     }
     const name = `d${++this.#names}`;
     flight.parse(name, sql, types);
-    this.#prepared.set(sql, name);
+    this.#prepared.set(sql, { name, types });
     return name;
   }
 
+  /** Asked whenever rows are about to be staged. */
   hasStage(id: number): boolean {
+    this.#filled.add(id);
     return this.#stages.has(id);
   }
 
   madeStage(id: number): void {
     this.#stages.add(id);
     this.#newStages.push(id);
+  }
+
+  /** What was staged is not needed any more: a commit would see to it, a long transaction has to. */
+  async emptyStages(): Promise<void> {
+    const names = [...this.#filled]
+      .filter((id) => this.#stages.has(id))
+      .map((id) => `pg_temp.drover_stage_${id}`);
+    this.#filled.clear();
+    if (names.length > 0) await this.rows(`TRUNCATE ${names.join(', ')}`);
   }
 
   /** First of `count` numbers for groups of staged rows, new within the transaction. */
@@ -136,6 +150,7 @@ export class Session implements Flyer {
   }
 
   committed(): void {
+    this.#filled.clear();
     this.#groups = 0;
     this.#newStages = [];
   }
@@ -174,6 +189,17 @@ export class Session implements Flyer {
     await end;
     clearTimeout(timer);
   }
+}
+
+interface Prepared {
+  readonly name: string;
+  readonly types: readonly number[];
+}
+
+function sameTypes(a: readonly number[], b: readonly number[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 function isUndefined(error: unknown): boolean {

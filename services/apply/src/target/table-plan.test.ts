@@ -4,6 +4,7 @@ import { planTable } from './table-plan.ts';
 import type { TargetColumn, TargetTable } from './target-table.ts';
 
 const column = (name: string, more: Partial<TargetColumn> = {}): TargetColumn => ({
+  attnum: 1,
   name,
   typeOid: 23,
   stageType: 'integer',
@@ -76,6 +77,16 @@ describe('the plan of a table', () => {
     expect(() => planTable(1, relation('d', [['a', true, 20]]), to)).toThrow(
       /"a" of public.t has another type/,
     );
+  });
+
+  it('says that rows must be replaced where an identity column outside the key can change', () => {
+    const columns = [column('a', { identityAlways: true }), column('b')];
+    const from = relation('f', [
+      ['a', true],
+      ['b', true],
+    ]);
+    const replaces = (key: string[] | null) => planTable(1, from, target(columns, key)).replaces;
+    expect([replaces(['a']), replaces(['b']), replaces(null)]).toEqual([false, true, true]);
   });
 
   it('lets types of users differ in number, as their OIDs do between servers', () => {

@@ -4,11 +4,15 @@
  */
 import type { Relation } from '@drover/block';
 import { DroverError } from '@drover/core';
+import type { Resolved } from '../ddl/versions.ts';
 import type { TargetColumn, TargetTable } from './target-table.ts';
 
 export interface PlanColumn extends TargetColumn {
   /** Index in the source's tuples. */
   readonly source: number;
+  /** Type of its values, SQL, where they must be converted; and the types they go through. */
+  readonly from: string | null;
+  readonly via: readonly string[];
 }
 
 export interface TablePlan {
@@ -26,14 +30,27 @@ export interface TablePlan {
   readonly key: readonly number[] | null;
   /** The key as source indexes, ascending; empty without key. */
   readonly keySource: readonly number[];
+  /** Columns that came after the rows were written, with what rows from then have in them: name and value, SQL. */
+  readonly constants: Resolved['constants'];
+  /** Values cannot go straight into the table. */
+  readonly converts: boolean;
+  /** A column outside the key is generated ALWAYS AS IDENTITY: no UPDATE may set it to a value, so rows are taken out and put back. */
+  readonly replaces: boolean;
 }
 
-/** First OID of objects made by users; below, OIDs mean the same type on every server (access/transam.h). */
-const FIRST_USER_OID = 16_384;
+/** From here on each server gives out OIDs itself, initdb first; below, they mean the same type everywhere (access/transam.h). */
+const FIRST_OWN_OID = 10_000;
 /** text, varchar, bpchar-free: same binary form. */
 const TEXT_LIKE: ReadonlySet<number> = new Set([25, 1043]);
 
-export function planTable(id: number, relation: Relation, target: TargetTable | null): TablePlan {
+/** `resolved`: what stands for what, where schema changes were told; names decide otherwise. `text`: all values come as text. */
+export function planTable(
+  id: number,
+  relation: Relation,
+  target: TargetTable | null,
+  resolved: Resolved | null = null,
+  text = false,
+): TablePlan {
   const table = `${relation.schema}.${relation.name}`;
   if (target === null) {
     throw new DroverError('apply.schema', `the replica has no table ${table}`, {
@@ -45,7 +62,9 @@ export function planTable(id: number, relation: Relation, target: TargetTable | 
   const columns: PlanColumn[] = [];
   const map = new Int32Array(relation.columns.length).fill(-1);
   relation.columns.forEach((from, source) => {
-    const to = byName.get(from.name);
+    const found = resolved?.columns[source];
+    if (found === null) return; // dropped since
+    const to = found?.to ?? byName.get(from.name);
     if (to === undefined) {
       throw new DroverError('apply.schema', `the replica's table ${table} has no column "${from.name}"`, {
         hint: 'add it as on the source, then retry',
@@ -53,7 +72,8 @@ export function planTable(id: number, relation: Relation, target: TargetTable | 
       });
     }
     if (to.generated) return;
-    if (!compatible(from.typeOid, to.typeOid)) {
+    const [conversion = null, ...via] = found?.through ?? [];
+    if (conversion === null && !compatible(from.typeOid, to.typeOid)) {
       throw new DroverError(
         'apply.schema',
         `column "${from.name}" of ${table} has another type on the replica`,
@@ -64,9 +84,11 @@ export function planTable(id: number, relation: Relation, target: TargetTable | 
       );
     }
     map[source] = columns.length;
-    columns.push({ ...to, source });
+    const plain = via.length === 0 && compatible(from.typeOid, to.typeOid);
+    const textOnly = text || to.textOnly;
+    columns.push({ ...to, textOnly, source, from: plain ? null : conversion, via });
   });
-  const key = keyOf(relation, target, columns);
+  const key = keyOf(relation, target, columns, map);
   return {
     id,
     relation,
@@ -76,30 +98,44 @@ export function planTable(id: number, relation: Relation, target: TargetTable | 
     text: Uint8Array.from(columns, (column) => (column.textOnly ? 1 : 0)),
     key,
     keySource: key === null ? [] : key.map((index) => columns[index]?.source ?? -1),
+    constants: resolved?.constants ?? [],
+    converts: (resolved?.constants ?? []).length > 0 || columns.some((column) => column.from !== null),
+    replaces: columns.some((column, index) => column.identityAlways && key?.includes(index) !== true),
   };
 }
 
 function compatible(source: number, target: number): boolean {
-  if (source === target || source >= FIRST_USER_OID || target >= FIRST_USER_OID) return true;
+  if (source === target || source >= FIRST_OWN_OID || target >= FIRST_OWN_OID) return true;
   return TEXT_LIKE.has(source) && TEXT_LIKE.has(target);
 }
 
 /** The replica identity where it is a key; under FULL the target's primary key, as the whole old row is sent. */
-function keyOf(relation: Relation, target: TargetTable, columns: readonly PlanColumn[]): number[] | null {
-  let names: readonly string[];
+function keyOf(
+  relation: Relation,
+  target: TargetTable,
+  columns: readonly PlanColumn[],
+  map: Int32Array,
+): number[] | null {
   if (relation.identity === 'f') {
     if (target.primaryKey === null) return null;
-    names = target.primaryKey;
-  } else {
-    names = relation.columns.filter((column) => column.key).map((column) => column.name);
-    if (names.length === 0) return null;
+    const indexes = target.primaryKey.map((name) => columns.findIndex((column) => column.name === name));
+    return indexes.includes(-1) ? null : indexes.sort((a, b) => a - b);
   }
   const indexes: number[] = [];
-  for (const name of names) {
-    const index = columns.findIndex((column) => column.name === name);
+  for (const [source, column] of relation.columns.entries()) {
+    if (!column.key) continue;
+    const index = map[source] ?? -1;
+    if (index < 0 && !target.columns.some((c) => c.name === column.name && c.generated)) {
+      throw new DroverError(
+        'apply.schema',
+        `key column "${column.name}" of ${relation.schema}.${relation.name} is gone on the replica`,
+        { hint: 'copy the tenant anew', facts: { column: column.name } },
+      );
+    }
     if (index < 0) return null;
     indexes.push(index);
   }
+  if (indexes.length === 0) return null;
   return indexes.sort((a, b) => a - b);
 }
 

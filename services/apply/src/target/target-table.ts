@@ -2,19 +2,20 @@
 import type { Flyer } from './session.ts';
 
 export interface TargetColumn {
+  readonly attnum: number;
   readonly name: string;
   readonly typeOid: number;
   /** Type for staging tables: domains as their base type, no length limits. */
   readonly stageType: string;
   /** The column's own type, quoted, for casts. */
   readonly castType: string;
-  /** The type has no binary form: its values travel as text. */
+  /** Its values travel as text: the type has no binary form. */
   readonly textOnly: boolean;
   readonly generated: boolean;
   readonly identityAlways: boolean;
-  /** A default equality exists, so that values can be compared without going through text. */
+  /** PostgreSQL has an equality for it, so that values can be compared without going through text. */
   readonly hasEquality: boolean;
-  /** Qualified equality operator of the primary key's index, `pg_catalog.=` elsewhere. */
+  /** Qualified equality operator: of the primary key's index, elsewhere of the type. */
   readonly equals: string;
 }
 
@@ -31,7 +32,7 @@ const TABLE_SQL = `
 SELECT a.attrelid::bigint, c.relkind, a.attname, a.atttypid::bigint,
   pg_catalog.format_type(b.base, -1), pg_catalog.format_type(a.atttypid, -1),
   a.attgenerated <> '', a.attidentity = 'a',
-  EXISTS (SELECT FROM pg_catalog.pg_opclass o WHERE o.opcdefault AND o.opcmethod IN (403, 405)
+  EXISTS (SELECT FROM pg_catalog.pg_opclass o WHERE o.opcdefault AND o.opcmethod IN (403, 405) AND o.opcnamespace = 'pg_catalog'::regnamespace
     AND (o.opcintype = b.base
       OR (o.opcintype = 'pg_catalog.text'::regtype AND b.base IN ('pg_catalog.varchar'::regtype))
       OR (o.opcintype = 'pg_catalog.anyenum'::regtype AND t.typtype = 'e')
@@ -42,8 +43,11 @@ SELECT a.attrelid::bigint, c.relkind, a.attname, a.atttypid::bigint,
    JOIN pg_catalog.pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3 AND ao.amopmethod = 403
      AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
    JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr JOIN pg_catalog.pg_namespace n ON n.oid = op.oprnamespace
-   WHERE oc.oid = i.indclass[array_position(i.indkey::int2[], a.attnum)]),
-  t.typsend = 0
+   WHERE oc.opcmethod = 403 AND (oc.oid = i.indclass[array_position(i.indkey::int2[], a.attnum)]
+     -- A type of an extension is compared by its own operator, wherever that lies.
+     OR array_position(i.indkey::int2[], a.attnum) IS NULL AND oc.opcdefault AND oc.opcintype = b.base AND oc.opcnamespace <> 'pg_catalog'::regnamespace)
+   LIMIT 1),
+  t.typsend = 0, a.attnum, ns.nspname, c.relname
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace ns ON ns.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -54,7 +58,7 @@ CROSS JOIN LATERAL (
   SELECT up.oid AS base FROM up ORDER BY up.n DESC LIMIT 1) b
 JOIN pg_catalog.pg_type t ON t.oid = b.base
 LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisprimary
-WHERE ns.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')
+WHERE {which} AND c.relkind IN ('r', 'p')
 ORDER BY a.attnum`;
 
 /** The table, or null when the target has none of that name. */
@@ -63,7 +67,15 @@ export async function readTargetTable(
   schema: string,
   name: string,
 ): Promise<TargetTable | null> {
-  const rows = await flyer.rows(TABLE_SQL, [schema, name]);
+  const sql = TABLE_SQL.replace('{which}', 'ns.nspname = $1 AND c.relname = $2');
+  return toTable(await flyer.rows(sql, [schema, name]));
+}
+
+export async function readTargetTableByOid(flyer: Flyer, oid: number): Promise<TargetTable | null> {
+  return toTable(await flyer.rows(TABLE_SQL.replace('{which}', 'c.oid = $1::oid'), [String(oid)]));
+}
+
+function toTable(rows: readonly (readonly (string | null)[])[]): TargetTable | null {
   const first = rows[0];
   if (first === undefined) return null;
   const key: [number, string][] = [];
@@ -73,6 +85,7 @@ export async function readTargetTable(
     const position = Number(f[9]);
     if (position >= 0) key.push([position, column]);
     return {
+      attnum: Number(f[12]),
       name: column,
       typeOid: Number(f[3]),
       stageType: f[4] ?? '',
@@ -87,8 +100,8 @@ export async function readTargetTable(
   key.sort((a, b) => a[0] - b[0]);
   return {
     oid: Number(first[0]),
-    schema,
-    name,
+    schema: first[13] ?? '',
+    name: first[14] ?? '',
     partitioned: first[1] === 'p',
     columns,
     primaryKey: key.length === 0 ? null : key.map(([, column]) => column),

@@ -109,7 +109,8 @@ export function bindParams(flight: Flight, name: string, params: readonly Param[
   const { out } = flight;
   flight.bindStart(name);
   out.int16(params.length);
-  for (const { bytes, at } of params) out.int16(bytes[at] === TEXT ? 0 : 1);
+  // NULL has the text form: for the binary one PostgreSQL asks the type for an input function even then.
+  for (const { bytes, at } of params) out.int16(bytes[at] === BINARY ? 1 : 0);
   out.int16(params.length);
   for (const { bytes, at } of params) {
     const kind = bytes[at];

@@ -10,6 +10,7 @@ import type { Session } from '../target/session.ts';
 import type { TablePlan } from '../target/table-plan.ts';
 import { bindParams, columnOffsets, type Param } from './encode.ts';
 import {
+  compared,
   deleteOneSql,
   deleteSql,
   insertSql,
@@ -63,7 +64,6 @@ export class RowWriter {
   insert(plan: TablePlan, lenient: boolean, tuple: TupleRef): void {
     const at = offsets(plan, tuple);
     if (lenient && plan.key !== null) this.deleteByKey(plan, true, tuple);
-    if (lenient && plan.key === null) this.deleteOne(plan, true, tuple);
     this.#run(plan, insertSql(plan), all(plan), tuple, at);
   }
 
@@ -97,6 +97,11 @@ export class RowWriter {
       old !== null && oldKind === OLD_ROW && hasUnchanged(given) ? mergeTuples(given, old) : given;
     if (plan.key === null) {
       if (old === null) throw missing(plan, 'UPDATE without an old row', 1);
+      if (plan.replaces) {
+        this.deleteOne(plan, lenient, old);
+        this.insert(plan, false, tuple);
+        return;
+      }
       const set = settable(plan, unchangedMask(plan, tuple));
       this.#bind(plan, updateOneSql(plan, set), set, tuple, all(plan), old);
       if (!lenient) this.expect(1, plan, 'UPDATE');
@@ -114,7 +119,8 @@ export class RowWriter {
     const mask = unchangedMask(plan, tuple);
     const set = settable(plan, mask);
     const key = plan.key ?? [];
-    this.#bind(plan, updateSql(plan, key, set), set, tuple, key, keyed);
+    if (plan.replaces) this.#move(plan, keyed, tuple, false);
+    else this.#bind(plan, updateSql(plan, key, set), set, tuple, key, keyed);
     if (!lenient) this.expect(1, plan, 'UPDATE');
     else if (mask.includes(true)) this.#noteMiss(tenant, plan, tuple, [this.#flight.statements - 1]);
   }
@@ -123,7 +129,7 @@ export class RowWriter {
   #move(plan: TablePlan, old: TupleRef, tuple: TupleRef, strict: boolean): void {
     const mask = unchangedMask(plan, tuple);
     const key = plan.key ?? [];
-    const always = key.some((index) => plan.columns[index]?.identityAlways === true);
+    const always = plan.replaces || key.some((index) => plan.columns[index]?.identityAlways === true);
     const set = plan.columns.flatMap((c, index) =>
       !mask[index] && (always || !c.identityAlways) ? [index] : [],
     );
@@ -142,13 +148,18 @@ export class RowWriter {
       return;
     }
     const key = plan.key ?? [];
-    const set = settable(plan, unchangedMask(plan, tuple));
-    this.#bind(plan, updateSql(plan, key, set), set, tuple, key, tuple);
+    if (plan.replaces) this.#move(plan, tuple, tuple, false);
+    else {
+      const set = settable(plan, unchangedMask(plan, tuple));
+      this.#bind(plan, updateSql(plan, key, set), set, tuple, key, tuple);
+    }
     const inPlace = this.#flight.statements - 1;
     const condition = deleteSql(plan, key);
     const newKey = key.map((index, i) => {
       const c = plan.columns[index];
-      return `n.${quoteIdent(c?.name ?? '')} OPERATOR(${c?.equals ?? 'pg_catalog.='}) $${key.length + i + 1}`;
+      const value = `$${key.length + i + 1}`;
+      const given = c === undefined ? value : compared(c, value);
+      return `n.${quoteIdent(c?.name ?? '')} OPERATOR(${c?.equals ?? 'pg_catalog.='}) ${given}`;
     });
     const sql = `${condition} AND EXISTS (SELECT FROM ${table(plan)} AS n WHERE ${newKey.join(' AND ')})`;
     this.#bind(plan, sql, key, old, key, tuple);
@@ -207,7 +218,8 @@ function keyChanged(plan: TablePlan, old: TupleRef, tuple: TupleRef): boolean {
 const all = (plan: TablePlan): number[] => plan.columns.map((_, index) => index);
 
 const types = (plan: TablePlan, columns: readonly number[]): number[] =>
-  columns.map((index) => plan.columns[index]?.typeOid ?? 0);
+  // A converted value has its own type, which the statement names.
+  columns.map((index) => (plan.columns[index]?.from === null ? plan.columns[index].typeOid : 0));
 
 function offsets(plan: TablePlan, tuple: TupleRef): Int32Array {
   const at = new Int32Array(plan.columns.length);

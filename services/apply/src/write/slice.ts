@@ -9,7 +9,7 @@ import type { TablePlan } from '../target/table-plan.ts';
 export interface Slice {
   readonly block: DecodedBlock;
   /** By relation index of the block. */
-  readonly plans: readonly TablePlan[];
+  readonly plans: readonly (TablePlan | null)[];
   /** Number of the tenant within the batch. */
   readonly tenant: number;
   readonly lenient: boolean;
@@ -19,7 +19,7 @@ export interface Slice {
 
 export type Segment =
   | { readonly kind: 'rows'; readonly slices: readonly Slice[] }
-  | { readonly kind: 'truncate'; readonly truncate: Truncate; readonly plans: readonly TablePlan[] };
+  | { readonly kind: 'truncate'; readonly truncate: Truncate; readonly plans: readonly (TablePlan | null)[] };
 
 export function segments(slices: readonly Slice[]): Segment[] {
   const out: Segment[] = [];
@@ -35,11 +35,12 @@ export function segments(slices: readonly Slice[]): Segment[] {
   const push = (slice: Slice): void => {
     if (slice.from >= slice.to) return;
     const changed = slice.plans.some((plan) => {
+      if (plan === null) return false;
       const known = plans.get(tableKey(plan));
       return known !== undefined && known !== plan.id;
     });
     if (changed || (lenient.get(slice.tenant) ?? slice.lenient) !== slice.lenient) close();
-    for (const plan of slice.plans) plans.set(tableKey(plan), plan.id);
+    for (const plan of slice.plans) if (plan !== null) plans.set(tableKey(plan), plan.id);
     lenient.set(slice.tenant, slice.lenient);
     open.push(slice);
   };

@@ -14,6 +14,20 @@ const column = (plan: TablePlan, index: number): PlanColumn => {
 
 const operator = (c: PlanColumn): string => `OPERATOR(${c.equals})`;
 
+/** A value as it is assigned: an assignment converts as ALTER COLUMN ... TYPE does. */
+const given = (c: PlanColumn, value: string): string =>
+  c.from === null ? value : through(c, `(${value}::${c.from})`);
+
+const through = (c: PlanColumn, value: string): string =>
+  c.via.reduce((text, type) => `(${text}::${type})`, value);
+
+/** A value as it is compared with the column's. */
+export const compared = (c: PlanColumn, value: string): string =>
+  c.from === null ? value : `(${given(c, value)}::${c.castType})`;
+
+const constantNames = (plan: TablePlan): string => plan.constants.map((c) => `, ${c.name}`).join('');
+const constantValues = (plan: TablePlan): string => plan.constants.map((c) => `, ${c.sql}`).join('');
+
 /** Columns an UPDATE may set: not those the target computes, nor the key, which a plain update leaves alone. */
 export function settable(plan: TablePlan, mask: readonly boolean[]): number[] {
   const indexes: number[] = [];
@@ -25,8 +39,8 @@ export function settable(plan: TablePlan, mask: readonly boolean[]): number[] {
 
 export function insertSql(plan: TablePlan): string {
   const names = plan.columns.map((c) => quoteIdent(c.name)).join(', ');
-  const values = plan.columns.map((_, i) => `$${i + 1}`).join(', ');
-  return `INSERT INTO ${table(plan)} (${names}) OVERRIDING SYSTEM VALUE VALUES (${values})`;
+  const values = plan.columns.map((c, i) => given(c, `$${i + 1}`)).join(', ');
+  return `INSERT INTO ${table(plan)} (${names}${constantNames(plan)}) OVERRIDING SYSTEM VALUE VALUES (${values}${constantValues(plan)})`;
 }
 
 /** `WHERE` by key, parameters from `$first` on. */
@@ -34,7 +48,7 @@ function byKey(plan: TablePlan, key: readonly number[], first: number): string {
   return key
     .map((index, i) => {
       const c = column(plan, index);
-      return `t.${quoteIdent(c.name)} ${operator(c)} $${first + i}`;
+      return `t.${quoteIdent(c.name)} ${operator(c)} ${compared(c, `$${first + i}`)}`;
     })
     .join(' AND ');
 }
@@ -51,7 +65,12 @@ export function updateSql(plan: TablePlan, key: readonly number[], set: readonly
 }
 
 const assignments = (plan: TablePlan, set: readonly number[], first: number): string =>
-  set.map((index, i) => `${quoteIdent(column(plan, index).name)} = $${first + i}`).join(', ');
+  set
+    .map((index, i) => {
+      const c = column(plan, index);
+      return `${quoteIdent(c.name)} = ${given(c, `$${first + i}`)}`;
+    })
+    .join(', ');
 
 /**
  * A key change of a row whose key the database generates ALWAYS, which no UPDATE may set: the row is taken out and put back with
@@ -62,30 +81,35 @@ export function replaceSql(plan: TablePlan, key: readonly number[], set: readonl
   const values = plan.columns
     .map((c, index) => {
       const i = set.indexOf(index);
-      return i < 0 ? `gone.${quoteIdent(c.name)}` : `$${i + 1}`;
+      return i < 0 ? `gone.${quoteIdent(c.name)}` : given(c, `$${i + 1}`);
     })
     .join(', ');
   return `WITH gone AS (DELETE FROM ${table(plan)} AS t WHERE ${byKey(plan, key, set.length + 1)} RETURNING t.*)
-    INSERT INTO ${table(plan)} (${names}) OVERRIDING SYSTEM VALUE SELECT ${values} FROM gone`;
+    INSERT INTO ${table(plan)} (${names}${constantNames(plan)}) OVERRIDING SYSTEM VALUE
+    SELECT ${values}${plan.constants.map((c) => `, gone.${c.name}`).join('')} FROM gone`;
 }
 
 /**
  * Exactly one of the rows that equal the old one in every column: tables without a key under REPLICA IDENTITY FULL. Types
- * without an equality of their own are compared by their text.
+ * without an equality of their own are compared by their text. Of rows that are equal and yet not the same (1.0 and 1.00, 0 and -0) it is
+ * the one with the same bytes (`*=`, record_image_eq); one that is merely equal will do where none has them, a NaN with other bits after a copy.
  */
 function oneRow(plan: TablePlan, first: number): string {
-  const same = plan.columns.map((c, i) => {
-    const name = `o.${quoteIdent(c.name)}`;
-    const value = `$${first + i}`;
-    return c.hasEquality
-      ? `${name} IS NOT DISTINCT FROM ${value}`
-      : `${name}::text IS NOT DISTINCT FROM (${value})::text`;
-  });
-  const where = same.length === 0 ? 'true' : same.join(' AND ');
-  const t = table(plan);
-  return plan.target.partitioned
-    ? `(t.tableoid, t.ctid) = (SELECT o.tableoid, o.ctid FROM ${t} AS o WHERE ${where} LIMIT 1)`
-    : `t.ctid = (SELECT o.ctid FROM ${t} AS o WHERE ${where} LIMIT 1)`;
+  const names = plan.columns.map((c) => `o.${quoteIdent(c.name)}`);
+  const values = plan.columns.map((c, i) => compared(c, `$${first + i}`));
+  const same = plan.columns.map((c, i) =>
+    c.hasEquality
+      ? `${names[i]} IS NOT DISTINCT FROM ${values[i]}`
+      : `${names[i]}::text IS NOT DISTINCT FROM (${values[i]})::text`,
+  );
+  const equal = same.length === 0 ? 'true' : same.join(' AND ');
+  const image = `ROW(${names.join(', ')})::record OPERATOR(pg_catalog.*=) ROW(${values.join(', ')})::record`;
+  const place = (of: string): string =>
+    plan.target.partitioned ? `${of}.tableoid, ${of}.ctid` : `${of}.ctid`;
+  const found = (where: string): string =>
+    `(SELECT ${place('o')} FROM ${table(plan)} AS o WHERE ${where} LIMIT 1)`;
+  // The second half is only looked at when the first finds nothing.
+  return `(${place('t')}) = (SELECT ${place('r')} FROM (${found(`${equal} AND ${image}`)} UNION ALL ${found(equal)}) AS r LIMIT 1)`;
 }
 
 /** Parameters: the old row. */
@@ -102,7 +126,9 @@ export function updateOneSql(plan: TablePlan, set: readonly number[]): string {
 
 /** Rows of the staging table belong to a group `g`; a commit empties it. */
 export function createStageSql(plan: TablePlan): string {
-  const columns = plan.columns.map((c, i) => `, c${i} ${c.textOnly ? 'text' : c.stageType}`).join('');
+  const columns = plan.columns
+    .map((c, i) => `, c${i} ${c.textOnly ? 'text' : (c.from ?? c.stageType)}`)
+    .join('');
   return `CREATE TEMP TABLE drover_stage_${plan.id} (g int4${columns}) ON COMMIT DELETE ROWS`;
 }
 
@@ -115,14 +141,17 @@ export function copySql(plan: TablePlan): string {
   return `COPY ${table(plan)} (${names}) FROM STDIN (FORMAT binary)`;
 }
 
-const staged = (plan: TablePlan, index: number): string =>
-  column(plan, index).textOnly ? `s.c${index}::${column(plan, index).castType}` : `s.c${index}`;
+const staged = (plan: TablePlan, index: number): string => {
+  const c = column(plan, index);
+  return through(c, c.textOnly ? `s.c${index}::${c.from ?? c.castType}` : `s.c${index}`);
+};
 
 function joinKey(plan: TablePlan): string {
   return (plan.key ?? [])
     .map((index) => {
       const c = column(plan, index);
-      return `t.${quoteIdent(c.name)} ${operator(c)} ${staged(plan, index)}`;
+      const value = staged(plan, index);
+      return `t.${quoteIdent(c.name)} ${operator(c)} ${c.from === null ? value : `(${value})::${c.castType}`}`;
     })
     .join(' AND ');
 }
@@ -143,6 +172,6 @@ export function stagedUpdateSql(plan: TablePlan, group: number, set: readonly nu
 export function stagedInsertSql(plan: TablePlan, group: number): string {
   const names = plan.columns.map((c) => quoteIdent(c.name)).join(', ');
   const values = plan.columns.map((_, index) => staged(plan, index)).join(', ');
-  return `INSERT INTO ${table(plan)} (${names}) OVERRIDING SYSTEM VALUE
-    SELECT ${values} FROM ${stage(plan)} AS s WHERE s.g = ${group}`;
+  return `INSERT INTO ${table(plan)} (${names}${constantNames(plan)}) OVERRIDING SYSTEM VALUE
+    SELECT ${values}${constantValues(plan)} FROM ${stage(plan)} AS s WHERE s.g = ${group}`;
 }

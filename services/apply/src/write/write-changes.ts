@@ -44,11 +44,12 @@ export async function writeChanges(
 async function truncate(session: Session, segment: Extract<Segment, { kind: 'truncate' }>): Promise<void> {
   const names = segment.truncate.relations.flatMap((index) => {
     const plan = segment.plans[index];
-    return plan === undefined ? [] : [table(plan)];
+    return plan == null ? [] : [table(plan)];
   });
-  const restart = (segment.truncate.flags & 2) === 0 ? 'CONTINUE' : 'RESTART';
-  // Never CASCADE: the source names every table that it emptied; others here are not ours to empty.
-  await session.rows(`TRUNCATE ${names.join(', ')} ${restart} IDENTITY RESTRICT`);
+  if (names.length === 0) return;
+  // Never CASCADE: the source names every table that it emptied; others here are not ours to empty. Sequences are left alone, also
+  // where the source restarted them: they are carried when the tenant is opened here, and only their owner may restart them.
+  await session.rows(`TRUNCATE ${names.join(', ')} CONTINUE IDENTITY RESTRICT`);
 }
 
 interface TableWork {
@@ -78,7 +79,7 @@ async function writeSegment(
   const inRowOrder: TableWork[] = [];
   for (const table of work.values()) {
     const { plan } = table;
-    if (mode === 'rows' || (plan.key === null && (table.others > 0 || table.lenient))) {
+    if (mode === 'rows' || ((plan.key === null || plan.replaces) && table.others > 0)) {
       inRowOrder.push(table);
     } else if (table.others === 0 && !table.lenient) {
       insertAll(session, flight, writer, plan, table.inserts, slices);
@@ -101,23 +102,26 @@ async function writeSegment(
   }
 }
 
+/** What a copy has brought of a table without a key is known exactly, see `copied.ts`. */
+const isLenient = (slice: Slice, plan: TablePlan): boolean => slice.lenient && plan.key !== null;
+
 function countWork(slices: readonly Slice[]): Map<TablePlan, TableWork> {
   const work = new Map<TablePlan, TableWork>();
   for (const slice of slices) {
-    const local = slice.plans.map((plan) => work.get(plan));
+    const local = slice.plans.map((plan) => (plan === null ? undefined : work.get(plan)));
     for (let i = slice.from; i < slice.to; i++) {
       const relation = slice.block.relation[i] as number;
       let table = local[relation];
       if (table === undefined) {
         const plan = slice.plans[relation];
-        if (plan === undefined) continue;
+        if (plan == null) continue;
         table = work.get(plan) ?? { plan, inserts: 0, others: 0, lenient: false };
         work.set(plan, table);
         local[relation] = table;
       }
       if (slice.block.op[i] === INSERT) table.inserts++;
       else table.others++;
-      table.lenient ||= slice.lenient;
+      table.lenient ||= isLenient(slice, table.plan);
     }
   }
   return work;
@@ -136,7 +140,8 @@ const newTuple = (block: DecodedBlock, i: number): TupleRef => ({
 });
 
 function writeRow(writer: RowWriter, plan: TablePlan, slice: Slice, i: number): void {
-  const { block, lenient, tenant } = slice;
+  const { block, tenant } = slice;
+  const lenient = isLenient(slice, plan);
   const op = block.op[i];
   if (op === INSERT) writer.insert(plan, lenient, newTuple(block, i));
   else if (op === UPDATE) {
@@ -155,7 +160,7 @@ function insertAll(
   slices: readonly Slice[],
 ): void {
   const set = count >= SET_ROWS_MIN;
-  const staged = set && plan.text.includes(1);
+  const staged = set && (plan.converts || plan.text.includes(1));
   if (staged) ensureStage(session, flight, plan);
   const group = staged ? session.stageGroups(1) : null;
   const copy = set ? new CopyRows(flight, staged ? copyStageSql(plan) : copySql(plan)) : null;
@@ -289,7 +294,7 @@ function insertTuples(
     for (const tuple of tuples) writer.insert(plan, false, tuple);
     return;
   }
-  const staged = plan.text.includes(1);
+  const staged = plan.converts || plan.text.includes(1);
   if (staged) ensureStage(session, flight, plan);
   const group = staged ? session.stageGroups(1) : null;
   const copy = new CopyRows(flight, staged ? copyStageSql(plan) : copySql(plan));

@@ -6,14 +6,16 @@
  * Where a large transaction is cut depends on its rows alone (never on time, memory or what was sent before): a new
  * reader cuts at the same places, so that (commit LSN, part) names the same rows for ever.
  */
-import type { Relation } from '@drover/block';
+import type { BlockWriter, Relation } from '@drover/block';
 import { assert, epoch, LSN_ZERO, type Lsn, type TenantId, UNASSIGNED } from '@drover/core';
 import type { PgoutputVisitor } from '@drover/pg';
+import { learnTypes, writeDdl, writeMark } from './ddl.ts';
 import type { EpochMap } from './epoch-map.ts';
 import { HEARTBEAT_TOKEN, type Lane, OpenTenant, type TransactionAt } from './lane.ts';
 import { hasUnchanged, mergeUnchanged } from './merge-tuple.ts';
 import { type DroverMessage, parseDroverMessage } from './messages.ts';
 import type { PlanContext } from './relation-plan.ts';
+import { StreamedTransactions } from './streamed.ts';
 import { TenantDirectory, type UnassignedReason } from './tenant-directory.ts';
 
 export interface AssemblerEvents {
@@ -32,6 +34,8 @@ export interface AssemblerOptions {
   readonly events: AssemblerEvents;
   /** Tuple bytes of one transaction in one lane after which it is cut. Changing it changes where transactions are cut. */
   readonly partBytes?: number;
+  /** Name of this reading of the source; no two have the same. */
+  readonly attempt?: string;
 }
 
 export interface AssemblerCounts {
@@ -44,6 +48,8 @@ export interface AssemblerCounts {
 
 /** Part of the resume contract (see above), hence not configurable. */
 export const PART_BYTES = 4 * 1024 * 1024;
+/** Of transactions in progress nothing is resumed, so smaller pieces do: what others wait for behind one is short. */
+const STREAMED_PART_BYTES = 1024 * 1024;
 /** What a row costs beside its tuple, so that many empty rows are cut too. */
 const ROW_BYTES = 16;
 
@@ -55,8 +61,13 @@ export class Assembler implements PgoutputVisitor {
   readonly #partBytes: number;
   readonly #heartbeats: readonly OpenTenant[];
   readonly #at = { commitLsn: LSN_ZERO, commitTimeUs: 0n, xid: 0 };
+  readonly #types: PlanContext['types'];
+  readonly #streamed: StreamedTransactions;
   #open = false;
   #serial = 0;
+  /** Schema changes of the transaction at hand. */
+  #ddls = 0;
+  #told: Lsn = LSN_ZERO;
   /** Lanes of the transaction at hand. */
   #touchedLanes: Lane[] = [];
   #lastCommit: Lsn = LSN_ZERO;
@@ -70,8 +81,15 @@ export class Assembler implements PgoutputVisitor {
       plan: options.plan,
       onUnassigned: (...told) => options.events.onUnassigned(...told),
     });
+    this.#types = options.plan.types;
     this.#events = options.events;
     this.#partBytes = options.partBytes ?? PART_BYTES;
+    this.#streamed = new StreamedTransactions({
+      attempt: options.attempt ?? '',
+      epochs: options.epochs,
+      partBytes: options.partBytes ?? STREAMED_PART_BYTES,
+      onCut: (lane) => options.events.onCut(lane),
+    });
     this.#heartbeats = options.lanes.map(
       (lane) => new OpenTenant(HEARTBEAT_TOKEN as TenantId, HEARTBEAT_TOKEN, lane), // a token of ours, no tenant's
     );
@@ -80,6 +98,16 @@ export class Assembler implements PgoutputVisitor {
   /** Commit LSN of the transaction being received; null between transactions. */
   get openCommit(): Lsn | null {
     return this.#open ? this.#at.commitLsn : null;
+  }
+
+  /** Changes of a transaction in progress are coming. */
+  get inStream(): boolean {
+    return this.#streamed.inStream;
+  }
+
+  /** Transactions in progress that have sent changes. */
+  get streamedTransactions(): number {
+    return this.#streamed.count;
   }
 
   get transaction(): TransactionAt {
@@ -107,6 +135,7 @@ export class Assembler implements PgoutputVisitor {
     this.#at.commitTimeUs = commitTimeUs;
     this.#at.xid = xid;
     this.#open = true;
+    this.#ddls = 0;
     this.#serial++;
   }
 
@@ -130,6 +159,36 @@ export class Assembler implements PgoutputVisitor {
   type(): void {}
 
   origin(): void {}
+
+  streamStart(xid: number): void {
+    assert(!this.#open, 'a transaction in progress within another');
+    this.#streamed.start(xid);
+    this.#directory.enter(this.#streamed.plans);
+  }
+
+  streamChange(xid: number): void {
+    this.#streamed.change(xid);
+  }
+
+  streamStop(): void {
+    this.#directory.enter(null);
+    this.#streamed.stop();
+  }
+
+  streamAbort(xid: number, subxid: number): void {
+    this.#streamed.abort(xid, subxid);
+  }
+
+  /** @throws NotStreamed when it is to be read anew, as a whole */
+  streamCommit(xid: number, commitLsn: Lsn, endLsn: Lsn, commitTimeUs: bigint): void {
+    this.begin(commitLsn, commitTimeUs, xid);
+    const committed = this.#streamed.commit(xid, this.#at);
+    if (committed !== null && committed.lanes.size > 0) this.counts.transactions++;
+    if (committed !== null) this.#directory.adopt(committed.plans);
+    for (const { lsn, prefix, content } of committed?.messages ?? [])
+      this.message(true, lsn, prefix, 0, content.length, content);
+    this.commit(commitLsn, endLsn, commitTimeUs);
+  }
 
   insert(oid: number, start: number, end: number, bytes: Buffer): void {
     const plan = this.#directory.planOf(oid);
@@ -157,8 +216,8 @@ export class Assembler implements PgoutputVisitor {
         return;
       }
     }
-    if (open === null || !this.#enter(open, newEnd - newStart + oldEnd - oldStart)) return;
-    const writer = open.lane.writerOf(open, this.#at);
+    const writer = open === null ? null : this.#writer(open, newEnd - newStart + oldEnd - oldStart);
+    if (open === null || writer === null) return;
     const before = writer.size;
     writer.update(writer.relation(plan.relation), oldKind, bytes, oldStart, oldEnd, newStart, newEnd);
     this.#wrote(open, before, writer.size);
@@ -190,8 +249,8 @@ export class Assembler implements PgoutputVisitor {
       byTenant.set(open, [...(byTenant.get(open) ?? []), plan.relation]);
     }
     for (const [open, relations] of byTenant) {
-      if (!this.#enter(open, 0)) continue;
-      const writer = open.lane.writerOf(open, this.#at);
+      const writer = this.#writer(open, 0);
+      if (writer === null) continue;
       const before = writer.size;
       const indices = relations.map((relation) => writer.relation(relation));
       writer.truncate(indices, flags);
@@ -207,11 +266,21 @@ export class Assembler implements PgoutputVisitor {
     contentEnd: number,
     bytes: Buffer,
   ): void {
-    if (!transactional || !this.#open) return;
+    if (!transactional || !(this.#open || this.inStream)) return;
     const content = bytes.subarray(contentStart, contentEnd);
     const message = parseDroverMessage(prefix, content);
     if (message === null) return;
+    if (this.inStream) {
+      if (message.kind === 'ddl') learnTypes(this.#types, message); // what follows may be of them
+      this.#streamed.message({ lsn, prefix, content });
+      return;
+    }
     this.#events.onMessage?.(message, lsn);
+    if (message.kind === 'ddl') {
+      learnTypes(this.#types, message);
+      this.#ddl(lsn, prefix, content);
+      return;
+    }
     if (message.kind === 'heartbeat' || message.tenant === '*') {
       for (const open of this.#heartbeats)
         this.#writeMessage(open, lsn, prefix, content, message.kind === 'barrier');
@@ -228,6 +297,19 @@ export class Assembler implements PgoutputVisitor {
     this.#writeMessage(open, lsn, prefix, content, true);
   }
 
+  /** In every lane, behind all that committed before. */
+  #ddl(lsn: Lsn, prefix: string, content: Buffer): void {
+    this.#ddls++;
+    this.#told = lsn;
+    for (const open of this.#heartbeats) {
+      if (this.#ddls === 1) open.lane.settleEarlier();
+      const fresh = this.#enter(open, content.length);
+      open.lane.ddl = open; // entered: what is cut from here on begins with it
+      if (fresh) writeDdl(open, this.#at, lsn, prefix, content);
+      else this.counts.resent--; // a message, not a row
+    }
+  }
+
   #writeMessage(open: OpenTenant, lsn: Lsn, prefix: string, content: Buffer, urgent: boolean): void {
     if (!this.#enter(open, 0)) {
       this.counts.resent--; // a message, not a row
@@ -241,8 +323,8 @@ export class Assembler implements PgoutputVisitor {
   }
 
   #insert(open: OpenTenant, relation: Relation, bytes: Buffer, start: number, end: number): void {
-    if (!this.#enter(open, end - start)) return;
-    const writer = open.lane.writerOf(open, this.#at);
+    const writer = this.#writer(open, end - start);
+    if (writer === null) return;
     const before = writer.size;
     writer.insert(writer.relation(relation), bytes, start, end);
     this.#wrote(open, before, writer.size);
@@ -256,8 +338,8 @@ export class Assembler implements PgoutputVisitor {
     start: number,
     end: number,
   ): void {
-    if (!this.#enter(open, end - start)) return;
-    const writer = open.lane.writerOf(open, this.#at);
+    const writer = this.#writer(open, end - start);
+    if (writer === null) return;
     const before = writer.size;
     writer.delete(writer.relation(relation), kind, bytes, start, end);
     this.#wrote(open, before, writer.size);
@@ -286,6 +368,12 @@ export class Assembler implements PgoutputVisitor {
     }
   }
 
+  /** Where the row goes; null: the stream has it already. */
+  #writer(open: OpenTenant, bytes: number): BlockWriter | null {
+    if (this.inStream) return this.#streamed.writer(open, bytes);
+    return this.#enter(open, bytes) ? open.lane.writerOf(open, this.#at) : null;
+  }
+
   /** Counts the row into the transaction; false: the stream has it already. */
   #enter(open: OpenTenant, bytes: number): boolean {
     assert(this.#open, 'a change outside of a transaction');
@@ -303,7 +391,13 @@ export class Assembler implements PgoutputVisitor {
     lane.transactionBytes += bytes + ROW_BYTES;
     if (open.serial !== this.#serial) this.#touch(open);
     open.hasRows = true;
-    if (open.part >= open.partsSent) return true;
+    if (open.part >= open.partsSent) {
+      if (open.ddls !== this.#ddls && open.token !== HEARTBEAT_TOKEN) {
+        open.ddls = this.#ddls;
+        writeMark(open, this.#at, this.#told);
+      }
+      return true;
+    }
     this.counts.resent++;
     return false;
   }
@@ -312,6 +406,7 @@ export class Assembler implements PgoutputVisitor {
     const { commitLsn } = this.#at;
     open.serial = this.#serial;
     open.part = 0;
+    open.ddls = 0;
     open.hasRows = false;
     open.begun = false;
     open.partsSent = open.lane.marks.partsSent(open.token, commitLsn);
@@ -325,7 +420,7 @@ export class Assembler implements PgoutputVisitor {
 
   #wrote(open: OpenTenant, before: number, size: number): void {
     this.counts.rows++;
-    open.lane.grew(size - before, size);
+    if (!this.inStream) open.lane.grew(size - before, size);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Lsn } from '@drover/core';
+import { LSN_MAX, type Lsn } from '@drover/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Confirmer, confirmable } from './confirm.ts';
@@ -10,6 +10,7 @@ const QUIET = {
   lastEnd: lsn(50),
   keepaliveEnd: lsn(0),
   received: lsn(1000),
+  applied: LSN_MAX,
 };
 
 describe('what may be confirmed', () => {
@@ -31,6 +32,11 @@ describe('what may be confirmed', () => {
     expect(confirmable({ ...QUIET, openCommit: lsn(2000) })).toBe(1000n);
   });
 
+  it('is never beyond what those have applied who are waited for', () => {
+    expect(confirmable({ ...QUIET, keepaliveEnd: lsn(90), applied: lsn(30) })).toBe(30n);
+    expect(new Confirmer().next({ ...QUIET, applied: lsn(0) })).toBeNull();
+  });
+
   it('only grows, and never passes the first pending transaction', () => {
     const n = fc.nat({ max: 100 }).map(lsn);
     const state = fc.record({
@@ -39,6 +45,7 @@ describe('what may be confirmed', () => {
       lastEnd: n,
       keepaliveEnd: n,
       received: n,
+      applied: n,
     });
     fc.assert(
       fc.property(fc.array(state), (states) => {
@@ -48,7 +55,7 @@ describe('what may be confirmed', () => {
           const next = confirmer.next(one);
           if (next === null) continue;
           expect(next).toBeGreaterThan(last);
-          for (const bound of [one.openCommit, one.firstPending, one.received]) {
+          for (const bound of [one.openCommit, one.firstPending, one.received, one.applied]) {
             if (bound !== null) expect(next <= bound).toBe(true);
           }
           last = next;

@@ -16,6 +16,8 @@ export interface ConfirmState {
   readonly keepaliveEnd: Lsn;
   /** Furthest WAL position seen on this connection: a begin names a commit that lies beyond. */
   readonly received: Lsn;
+  /** Up to where those have come without whom nothing may be confirmed; LSN_MAX: nobody is waited for. */
+  readonly applied: Lsn;
 }
 
 export function confirmable(state: ConfirmState): Lsn {
@@ -23,7 +25,7 @@ export function confirmable(state: ConfirmState): Lsn {
   let lsn = maxLsn(state.lastEnd, state.keepaliveEnd);
   if (openCommit !== null || firstPending !== null)
     lsn = minLsn(openCommit ?? LSN_MAX, firstPending ?? LSN_MAX);
-  return minLsn(lsn, state.received);
+  return minLsn(minLsn(lsn, state.received), state.applied);
 }
 
 function minLsn(a: Lsn, b: Lsn): Lsn {

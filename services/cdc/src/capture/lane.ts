@@ -3,9 +3,11 @@
  * published, and the marks of what is in the stream. A flush group takes everything a lane holds, so that everything at
  * or below a group's safe LSN is in earlier groups. Pure: no clock, no I/O.
  */
-import { type BlockHeader, type BlockWriter, Packer } from '@drover/block';
+import { type BlockHeader, BlockWriter, Packer, type StreamedHeader } from '@drover/block';
 import type { ClusterId, Epoch, Lsn, TenantId } from '@drover/core';
-import { assert, LSN_MAX, LSN_ZERO, must, tenantToken } from '@drover/core';
+import { assert, formatLsn, LSN_MAX, LSN_ZERO, must, tenantToken } from '@drover/core';
+import { DDL_END_PREFIX } from '@drover/pg';
+import { writeDdl } from './ddl.ts';
 import { Marks } from './marks.ts';
 import { SpareWriters } from './spare-writers.ts';
 
@@ -18,6 +20,8 @@ export interface Outgoing {
   readonly lastLsn: Lsn;
   readonly part: number;
   readonly complete: boolean;
+  /** Of what has not committed: it says nothing about how far its token has come. */
+  readonly unmarked?: boolean;
 }
 
 export interface Group {
@@ -28,6 +32,10 @@ export interface Group {
   readonly firstLsn: Lsn;
   readonly lastLsn: Lsn;
   readonly bytes: number;
+  /** Of these, rows of transactions in progress. */
+  readonly earlyBytes: number;
+  /** What the stream held before of this source is not to be counted on from here; see {@link Lane.beginAt}. */
+  readonly anew: boolean;
 }
 
 /** What all blocks of a lane have in common. */
@@ -71,6 +79,8 @@ export class OpenTenant {
   /** The transaction's begin record is in the writer. */
   begun = false;
   closeAtCommit = false;
+  /** Of the schema changes of that transaction, those that the part says stand before its rows. */
+  ddls = 0;
 
   constructor(tenant: TenantId, token: string, lane: Lane) {
     this.tenant = tenant;
@@ -84,9 +94,9 @@ export class OpenTenant {
   }
 }
 
-/** Buffers larger than this are not kept for the next block. */
 /** Of all lanes of the process. */
 const spare = new SpareWriters(32 * 1024 * 1024);
+const NOTHING = Buffer.from('{}');
 
 export class Lane {
   readonly partition: number;
@@ -108,6 +118,13 @@ export class Lane {
   transactionBytes = 0;
   /** The transaction at hand was cut: some of its parts are out, not all. */
   cut = false;
+  /** The lane's own token, when the transaction at hand has changed the schema. */
+  ddl: OpenTenant | null = null;
+  #begin: Lsn | null = null;
+  /** Which reading of the source this is, said with each heartbeat. */
+  attempt: string | null = null;
+  /** The newest sequence that is taken in the lane's stream. */
+  assigned: () => number = () => 0;
 
   constructor(
     partition: number,
@@ -133,6 +150,14 @@ export class Lane {
   /** Commit LSN of the earliest content not yet in a group; null: none. */
   get firstPending(): Lsn | null {
     return this.#firstPending === LSN_MAX ? null : this.#firstPending;
+  }
+
+  /**
+   * The stream has lost what it held: all that commits at or behind `lsn` comes again from here on. The first group says so, before all else,
+   * to whoever has applied as much already and to whoever has not.
+   */
+  beginAt(lsn: Lsn): void {
+    this.#begin = lsn;
   }
 
   /** The tenant's writer with the transaction's begin record in it. */
@@ -176,33 +201,70 @@ export class Lane {
 
   /** Closes this part of the transaction at hand, for each tenant that has rows in it; more of it follows. */
   cutParts(at: TransactionAt): void {
-    for (const open of this.touched) {
-      if (!open.hasRows) continue;
-      if (open.part >= open.partsSent) {
-        this.writerOf(open, at);
-        this.#cutEarlier(open);
-        this.#finishOpen(open, open.part, false);
-      }
-      open.part++;
-      open.begun = false;
-      open.hasRows = false;
-    }
+    if (this.ddl !== null) this.#cutPart(this.ddl, at); // before the rows that follow it
+    for (const open of this.touched) this.#cutPart(open, at);
     this.cut = true;
     this.transactionBytes = 0;
   }
 
+  #cutPart(open: OpenTenant, at: TransactionAt): void {
+    if (!open.hasRows) return;
+    if (open.part >= open.partsSent) {
+      this.writerOf(open, at);
+      this.#cutEarlier(open);
+      this.#finishOpen(open, open.part, false);
+    }
+    open.part++;
+    open.ddls = 0;
+    open.begun = false;
+    open.hasRows = false;
+  }
+
+  /** Finishes what all tenants have of committed transactions: what follows stands behind it. */
+  settleEarlier(): void {
+    for (const open of this.#open) this.#settle(open);
+  }
+
+  /** The same for one tenant. */
+  settleTenant(open: OpenTenant): void {
+    if (open.writer !== null) this.#settle(open);
+  }
+
+  /** A block of a transaction that came before it had committed, or of what became of it; behind all that is finished. */
+  pushStreamed(to: Pick<OpenTenant, 'tenant' | 'token'>, of: StreamedBlock, writer: BlockWriter): void {
+    const { streamed, at, epoch, part } = of;
+    const { commitLsn: lsn, commitTimeUs } = at;
+    const place = { firstLsn: lsn, lastLsn: lsn, part, complete: true, commitTimeUs };
+    const header = { ...this.#identity, tenant: to.tenant, epoch, ...place, streamed };
+    const { hurried } = this.packer;
+    this.packer.hurried = true; // much of it comes at once
+    const block = writer.finish(header, this.packer);
+    this.packer.hurried = hurried;
+    this.#push(to, header, block, streamed.kind !== 'commit');
+    if (lsn > LSN_ZERO && lsn < this.#firstPending) this.#firstPending = lsn;
+  }
+
   /** The transaction at hand has committed. */
   commit(at: TransactionAt): void {
+    const { ddl } = this;
+    this.ddl = null;
+    if (ddl !== null) this.#cutPart(ddl, at);
     for (const open of this.touched) {
+      if (open === ddl) continue;
       const unsent = open.part >= open.partsSent;
       if (open.part > 0 && unsent) {
         this.writerOf(open, at);
         this.#finishOpen(open, open.part, true);
-      } else if (open.closeAtCommit && open.writer !== null) {
+      } else if ((open.closeAtCommit || ddl !== null) && open.writer !== null) {
         this.#finishOpen(open, 0, true);
       }
       open.closeAtCommit = false;
       open.begun = false;
+    }
+    if (ddl !== null && ddl.part >= ddl.partsSent) {
+      writeDdl(ddl, at, at.commitLsn, DDL_END_PREFIX, NOTHING);
+      this.#finishOpen(ddl, ddl.part, true);
+      ddl.begun = false;
     }
     this.touched = [];
     this.cut = false;
@@ -220,15 +282,20 @@ export class Lane {
       else this.#settle(open);
     }
     if (heartbeat !== null) this.#settle(heartbeat);
-    const messages = this.#finished;
-    const first = messages[0];
-    if (first === undefined) return null;
+    if (this.#finished.length === 0) return null;
+    const begin = this.#begin;
+    this.#begin = null;
+    if (begin !== null) this.#announce(begin);
+    const messages = this.#finished.map((message) => this.#mark(message));
+    const first = must(messages[0], 'first message of a group');
     const group: Group = {
       messages,
       safeLsn: this.marks.safeLsn,
       firstLsn: this.#firstPending,
       lastLsn: messages.reduce((max, m) => (m.lastLsn > max ? m.lastLsn : max), first.lastLsn),
       bytes: this.#finishedBytes,
+      earlyBytes: messages.reduce((sum, m) => sum + (m.unmarked === true ? m.block.length : 0), 0),
+      anew: begin !== null,
     };
     this.#finished = [];
     this.#finishedBytes = 0;
@@ -242,8 +309,6 @@ export class Lane {
       this.urgent = false;
       assert(this.openBytes === 0, 'a lane was flushed but for some bytes', { bytes: this.openBytes });
     }
-    for (const { token, lastLsn, part, complete } of messages)
-      this.marks.note(token, { lastLsn, part, complete });
     // While parts are out, all groups are one: whoever resumes must see how far each tenant has got.
     if (!this.cut) this.marks.advance(through);
     return group;
@@ -260,6 +325,7 @@ export class Lane {
     this.largestBytes = 0;
     this.urgent = false;
     this.touched = [];
+    this.ddl = null;
     this.serial = 0;
     this.transactionBytes = 0;
     this.cut = false;
@@ -291,22 +357,65 @@ export class Lane {
     spare.give(writer);
   }
 
-  #push(open: OpenTenant, header: Header, block: Buffer): void {
+  /** Notes how far the message's token has come with it; what has not committed says that it is where it was. */
+  #mark(message: Outgoing): Outgoing {
+    const { token, lastLsn, part, complete } = message;
+    if (message.unmarked === true) return { ...message, ...this.marks.of(token) };
+    this.marks.note(token, { lastLsn, part, complete });
+    return message;
+  }
+
+  #push(open: Pick<OpenTenant, 'token'>, header: Header, block: Buffer, unmarked = false): void {
     const { systemId, generation } = this.#identity;
     const { firstLsn, lastLsn, part, complete } = header;
     const database = tenantToken(this.#identity.database as TenantId); // spelled like a tenant, for the same reasons
     const id = `${systemId}.${generation}.${open.token}.${firstLsn.toString(16)}.${part}.${database}`;
-    this.#finished.push({ token: open.token, block, id, firstLsn, lastLsn, part, complete });
+    const message = { token: open.token, block, id, firstLsn, lastLsn, part, complete };
+    this.#finished.push(unmarked ? { ...message, unmarked } : message);
     this.#finishedBytes += block.length;
   }
 
-  #header(open: OpenTenant, lastLsn: Lsn, commitTimeUs: bigint, part: number, complete: boolean): Header {
-    const { tenant, epoch, firstLsn } = open;
-    return { ...this.#identity, tenant, epoch, firstLsn, lastLsn, part, complete, commitTimeUs };
+  #announce(begin: Lsn): void {
+    const writer = new BlockWriter();
+    const lsn = (begin - 1n) as Lsn; // below whatever comes again, so that no mark covers that
+    const header = {
+      ...this.#identity,
+      tenant: HEARTBEAT_TOKEN as TenantId,
+      epoch: 0 as Epoch,
+      firstLsn: lsn,
+      lastLsn: lsn,
+      part: 0,
+      complete: true,
+      commitTimeUs: 0n,
+    };
+    writer.begin(lsn, 0n, 0);
+    writer.message(lsn, BEGIN_PREFIX, Buffer.from(JSON.stringify({ lsn: formatLsn(begin) })));
+    const blocks = this.#finished;
+    this.#finished = [];
+    this.#push({ token: HEARTBEAT_TOKEN }, header, writer.finish(header));
+    this.#finished.push(...blocks);
+    if (begin < this.#firstPending) this.#firstPending = begin;
   }
+
+  #header(open: OpenTenant, lastLsn: Lsn, commitTimeUs: bigint, part: number, complete: boolean): Header {
+    const { tenant, epoch, firstLsn, token } = open;
+    const header = { ...this.#identity, tenant, epoch, firstLsn, lastLsn, part, complete, commitTimeUs };
+    if (token !== HEARTBEAT_TOKEN || this.attempt === null) return header;
+    return { ...header, streamed: { kind: 'session', attempt: this.attempt } };
+  }
+}
+
+export interface StreamedBlock {
+  readonly streamed: StreamedHeader;
+  /** LSN 0: it has not committed. */
+  readonly at: TransactionAt;
+  readonly epoch: Epoch;
+  readonly part: number;
 }
 
 type Header = Omit<BlockHeader, 'transactions' | 'changes'>;
 
 /** Token, and name in the header, of blocks that hold heartbeats and barriers for every tenant of the partition. */
 export const HEARTBEAT_TOKEN = '_heartbeat';
+/** Prefix of the message, in a block of that token, that says from where on the stream is whole. Written by readers into streams, never into a WAL. */
+const BEGIN_PREFIX = 'drover.begin';

@@ -37,6 +37,14 @@ export class Marks {
     return highest;
   }
 
+  /** Highest commit of which parts are missing; null: all are whole. */
+  get incomplete(): Lsn | null {
+    let highest: Lsn | null = null;
+    for (const { lastLsn, complete } of this.#perTenant.values())
+      if (!complete && (highest === null || lastLsn > highest)) highest = lastLsn;
+    return highest;
+  }
+
   /** How many parts of the tenant's share in the transaction committed at `commitLsn` to drop. */
   partsSent(token: string, commitLsn: Lsn): number {
     if (commitLsn <= this.#safeLsn) return ALL_PARTS;
@@ -55,6 +63,11 @@ export class Marks {
     if (lsn <= this.#safeLsn || lsn < this.#foundUntil) return;
     this.#safeLsn = lsn;
     for (const [token, mark] of this.#perTenant) if (mark.lastLsn <= lsn) this.#perTenant.delete(token);
+  }
+
+  /** How far the token has come. */
+  of(token: string): Mark {
+    return this.#perTenant.get(token) ?? { lastLsn: this.#safeLsn, part: 0, complete: true };
   }
 
   /** A block is in a flush group now. */

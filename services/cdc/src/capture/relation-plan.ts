@@ -20,7 +20,8 @@ export type RelationPlan = { readonly relation: Relation } & (
 export interface PlanContext {
   readonly tagging: Tagging;
   readonly database: string;
-  readonly types: ReadonlyMap<number, TypeFacts>;
+  /** Grows with the types that are made while it is read. */
+  readonly types: Map<number, TypeFacts>;
 }
 
 export function planRelation(relation: Relation, context: PlanContext): RelationPlan {

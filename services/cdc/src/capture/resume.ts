@@ -2,7 +2,7 @@
  * Whether a reader may go on where the stream ends (I1, I2). Positions are comparable only within one system identifier and one
  * slot generation; whatever does not fit is refused with advice, never passed over silently. Pure.
  */
-import { DroverError, formatLsn, type Lsn } from '@drover/core';
+import { DroverError, type Lsn } from '@drover/core';
 import { type Mark, Marks } from './marks.ts';
 
 /** What the stream's last flush group says; the bus's ResumeMarks. */
@@ -41,24 +41,9 @@ export function checkIdentity(source: SourceFacts): void {
   );
 }
 
-/**
- * A slot is confirmed only when every stream of its cluster has held a message: a stream that never did has lost it.
- * @throws DroverError `bus.recreated`
- */
-export function checkStream(
-  stream: { readonly name: string; readonly lastSeq: number },
-  source: SourceFacts,
-): void {
-  const { slotLsn, confirmedLsn } = source;
-  if (stream.lastSeq > 0 || slotLsn === null || confirmedLsn === null || confirmedLsn <= slotLsn) return;
-  throw new DroverError(
-    'bus.recreated',
-    `stream ${stream.name} is empty, but "${source.database}" has fed it before`,
-    {
-      hint: 'what it held is gone and its source has let go of it: run `drover setup --resync`, then copy the tenants of this cluster anew',
-      facts: { stream: stream.name, slotCreated: formatLsn(slotLsn), slotConfirmed: formatLsn(confirmedLsn) },
-    },
-  );
+/** A slot is confirmed only when every stream of its cluster has held a message: then an empty stream has lost it. */
+export function hasLostStream({ slotLsn, confirmedLsn }: SourceFacts): boolean {
+  return slotLsn !== null && confirmedLsn !== null && confirmedLsn > slotLsn;
 }
 
 /**
@@ -81,12 +66,5 @@ export function resumeFrom(found: FoundMarks | null, source: SourceFacts): Marks
       },
     );
   }
-  const marks = new Marks(found.safeLsn, found.perTenant);
-  if (marks.highest > source.walEnd) {
-    throw new DroverError('pg.identity_changed', `the stream is ahead of database "${source.database}"`, {
-      hint: 'the cluster has lost transactions that were already published (a failover to a standby that lagged?); its tenants must be copied anew: `drover setup --resync`',
-      facts: { stream: formatLsn(marks.highest), source: formatLsn(source.walEnd) },
-    });
-  }
-  return marks;
+  return new Marks(found.safeLsn, found.perTenant);
 }

@@ -31,6 +31,8 @@ const TENANTS_MAX = 100_000;
 export class TenantDirectory {
   readonly #options: DirectoryOptions;
   readonly #plans = new Map<number, RelationPlan>();
+  /** Of the transaction in progress whose changes are coming; null: of all. */
+  #own: Map<number, RelationPlan> | null = null;
   #lastOid = -1;
   #lastPlan: RelationPlan | undefined;
   readonly #tenants = new Map<string, OpenTenant>();
@@ -43,14 +45,26 @@ export class TenantDirectory {
 
   /** A Relation message: holds for all changes of that table from here on. */
   describe(relation: Relation): void {
-    this.#plans.set(relation.oid, planRelation(relation, this.#options.plan));
+    (this.#own ?? this.#plans).set(relation.oid, planRelation(relation, this.#options.plan));
+    this.#lastOid = -1;
+  }
+
+  /** A transaction in progress sees tables as it has made them; null: it is not its turn any more. */
+  enter(own: Map<number, RelationPlan> | null): void {
+    this.#own = own;
+    this.#lastOid = -1;
+  }
+
+  /** It has committed: the source counts on its tables being known. */
+  adopt(own: ReadonlyMap<number, RelationPlan>): void {
+    for (const [oid, plan] of own) this.#plans.set(oid, plan);
     this.#lastOid = -1;
   }
 
   /** @throws DroverError `internal.assertion` for a relation that was not described */
   planOf(oid: number): RelationPlan {
     if (oid === this.#lastOid && this.#lastPlan !== undefined) return this.#lastPlan;
-    const plan = this.#plans.get(oid);
+    const plan = this.#own?.get(oid) ?? this.#plans.get(oid);
     assert(plan !== undefined, 'a change of a relation that was not described', { oid });
     this.#lastOid = oid;
     this.#lastPlan = plan;

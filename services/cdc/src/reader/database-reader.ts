@@ -5,10 +5,13 @@
  * Lanes and the groups in flight outlive a connection: after a reconnect the marks tell what the source sends again.
  */
 
-import { Packer, type Relation } from '@drover/block';
-import { type Bus, type Publisher, publishEvent, streamName, streamState } from '@drover/bus';
+import { randomBytes } from 'node:crypto';
+import type { Relation } from '@drover/block';
+import { Packer } from '@drover/block';
+import { type Bus, type Publisher, publishEvent } from '@drover/bus';
 import type { Config } from '@drover/config';
 import {
+  assert,
   Backoff,
   type ClusterId,
   cancelled,
@@ -17,33 +20,38 @@ import {
   formatLsn,
   isCancelled,
   LSN_ZERO,
+  type Lsn,
+  maxLsn,
   sleep,
 } from '@drover/core';
 import {
   type ConnectOptions,
   connectPg,
+  discard,
   PUBLICATION,
+  type Queryable,
   type ReplicationStream,
   slotName,
   startReplication,
 } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import { Assembler } from '../capture/assembler.ts';
-import { type Group, Lane } from '../capture/lane.ts';
-import {
-  checkIdentity,
-  checkStream,
-  type FoundMarks,
-  resumeFrom,
-  type SourceFacts,
-} from '../capture/resume.ts';
+import type { Group } from '../capture/lane.ts';
+import { checkIdentity, type SourceFacts } from '../capture/resume.ts';
+import { NotStreamed } from '../capture/streamed.ts';
 import type { UnassignedReason } from '../capture/tenant-directory.ts';
 import type { CdcMetrics } from '../metrics.ts';
-import { readDatabaseMarks } from './found-marks.ts';
+import { type StoredMark, writeRecord } from '../watch/reader-record.ts';
+import type { Bound, Lineage, ReplicaPositions } from '../watch/replica-positions.ts';
+import { type Form, isUnsendable, OtherForm, readForm } from './form.ts';
+import { openLanes } from './open-lanes.ts';
+import { inTime } from './patience.ts';
 import { type Failpoint, type LaneFeed, Pump } from './pump.ts';
+import { sourceError } from './source-error.ts';
 import { type Facts, readFacts } from './source-facts.ts';
-import { beat, type SlotHealth, watchSlot } from './source-loops.ts';
+import { beat } from './source-loops.ts';
 import { type Tracer, traceGroup } from './trace.ts';
+import { checkHistory, checkSlot } from './validate.ts';
 
 export interface DatabaseReaderOptions {
   readonly config: Config;
@@ -59,6 +67,8 @@ export interface DatabaseReaderOptions {
   readonly log: Logger;
   readonly metrics: CdcMetrics;
   readonly tracer: Tracer;
+  /** Null: what the bus has acknowledged is confirmed. */
+  readonly replicas: ReplicaPositions | null;
   readonly failpoint?: (name: Failpoint) => void;
   readonly partBytes?: number;
   /** Called each time the stream is up. */
@@ -78,10 +88,20 @@ export interface ReaderStatus {
   readonly heldBytes: number;
   readonly inFlightBytes: number;
   readonly paused: boolean;
-  readonly slot: SlotHealth | null;
+  /** Who keeps the slot from being confirmed as far as the bus has acknowledged; null: nobody. */
+  readonly heldBy: string | null;
 }
 
 const RETRY_RESYNC_MS = 3000;
+const LAST_WORDS_MS = 1000;
+/**
+ * The decoder holds so much of transactions in progress; beyond, the largest comes before it has committed. Each chunk of such a transaction is
+ * what others wait behind; a chunk's rows leave tenant by tenant, so that many tenants make small blocks of a small one.
+ */
+const STREAM_ABOVE_BYTES = 32 * 1024 * 1024;
+
+/** Looks at the forms of the tables' columns once in so many heartbeats. */
+const BEATS_PER_LOOK = 20;
 
 export class DatabaseReader {
   readonly #options: DatabaseReaderOptions;
@@ -92,13 +112,22 @@ export class DatabaseReader {
   #state: ReaderState = 'connecting';
   #error: DroverError | null = null;
   #feeds: readonly LaneFeed[] = [];
-  #generation: number | null = null;
+  /** Of the slot that the lanes are of. */
+  #lineage: Lineage | null = null;
   readonly #packer: Packer;
   #packed = { rawBytes: 0, faults: 0 };
   #pump: Pump | null = null;
-  #slot: SlotHealth | null = null;
   #everStreamed = false;
   #lastHeartbeatMs = 0;
+  /** Where the WAL ended at the newest record of this reader in the source. */
+  #recorded: Lsn = LSN_ZERO;
+  /** Transactions come whole until this commit is confirmed; see {@link NotStreamed}. */
+  #wholeUntil: Lsn | null = null;
+  /** Values come in this form until this commit is confirmed; see {@link OtherForm}. */
+  #fixedForm: OtherForm['fixed'] = null;
+  #beats = 0;
+  /** Rows came that have no binary form, whatever their tables are like by now. */
+  #unsendable = false;
   /** Of this stream's paused seconds, what the metric has. */
   #pausedCounted = 0;
 
@@ -117,8 +146,23 @@ export class DatabaseReader {
         try {
           await this.#stream(signal);
           if (!signal.aborted) throw new DroverError('pg.unreachable', 'the replication stream ended');
-        } catch (error) {
-          if (signal.aborted || isCancelled(error)) return;
+        } catch (caught) {
+          if (signal.aborted || isCancelled(caught)) return;
+          const error = sourceError(caught, this.#options.connect);
+          if (error instanceof NotStreamed) {
+            this.#wholeUntil = error.until;
+            const until = error.until === null ? null : formatLsn(error.until);
+            this.#log.info('the source is read anew', { streaming: until === null, until });
+            continue;
+          }
+          if (error instanceof OtherForm) {
+            this.#fixedForm = error.fixed;
+            continue;
+          }
+          if (isUnsendable(error) && !this.#unsendable) {
+            this.#unsendable = true;
+            continue;
+          }
           if (this.#isFatal(error)) throw error;
           await sleep(this.#failed(error as DroverError), signal); // anything else is fatal
         }
@@ -143,17 +187,35 @@ export class DatabaseReader {
       state: this.#state,
       reason: this.#error === null ? null : describeError(this.#error),
       code: this.#error?.code ?? null,
-      generation: this.#generation,
+      generation: this.#lineage?.generation ?? null,
       confirmedLsn: pump === null ? null : formatLsn(pump.confirmed),
       heldBytes: pump?.heldBytes ?? 0,
       inFlightBytes: pump?.inFlightBytes ?? 0,
       paused: pump?.paused ?? false,
-      slot: this.#slot,
+      heldBy: this.heldBy,
     };
+  }
+
+  get database(): string {
+    return this.#options.database;
+  }
+
+  get heldBy(): string | null {
+    const pump = this.#pump;
+    const bound = this.#bound();
+    if (pump === null || bound === undefined) return null;
+    return bound.lsn === null || bound.lsn < pump.acknowledged ? bound.heldBy : null;
+  }
+
+  #bound(): Bound | undefined {
+    const { replicas, database } = this.#options;
+    const lineage = this.#lineage;
+    return lineage === null ? undefined : replicas?.bound(database, lineage);
   }
 
   #isFatal(error: unknown): boolean {
     if (!(error instanceof DroverError)) return true;
+    if (error.code === 'bus.lost') return true; // the publisher is dead, and whoever opens another must look again
     if (error.disposition !== 'fatal') return false;
     return !(this.#everStreamed && error.code.startsWith('pg.'));
   }
@@ -179,35 +241,75 @@ export class DatabaseReader {
     signal.addEventListener('abort', stopHere, { once: true });
     const client = await connectPg({ ...connect, applicationName: 'drover cdc', statementTimeoutMs: 10_000 });
     let stream: ReplicationStream | null = null;
+    let record = async () => {};
+    let beats = Promise.resolve();
+    let offBound: (() => void) | undefined;
     try {
       const facts = await readFacts(client, database, cluster);
+      const form = this.#fixedForm?.form ?? (this.#unsendable ? 'text' : facts.form);
       stream = await startReplication({
         connect: { ...connect, applicationName: 'drover cdc' },
         slot: slotName(database),
         publication: PUBLICATION,
         startLsn: LSN_ZERO,
-        protoVersion: 1,
+        protoVersion: 2,
+        ...(this.#wholeUntil === null ? { streamAboveBytes: STREAM_ABOVE_BYTES } : {}),
         messages: true,
         origin: 'none',
-        binary: true,
+        binary: form === 'binary',
+        ...(facts.record === null ? {} : { knownTimeline: facts.record.timeline }),
         signal: here.signal,
       });
       const pump = await this.#prepare(stream, facts);
       if (signal.aborted) throw cancelled();
+      this.#requireForm(form, facts);
       this.#streaming();
-      const loops = [
-        beat(client, config.cdc.heartbeatMs, here.signal, (lsn, atMs) => pump.sourceAt(lsn, atMs)),
-        watchSlot(client, slotName(database), here.signal, (health) => this.#observe(health)),
-      ];
-      // The first to end ends the others: a broken side connection is as good a reason to start over as a broken stream.
-      await Promise.race([pump.run(), ...loops]).finally(stopHere);
-      await Promise.allSettled(loops);
+      offBound = this.#options.replicas?.onChange(() => pump.boundMoved());
+      const { timeline } = stream;
+      record = async () => {
+        const written = { ...facts.lineage, timeline, streams: this.#stored(facts), form };
+        this.#recorded = await writeRecord(client, written);
+        pump.boundMoved();
+      };
+      beats = beat(client, config.cdc.heartbeatMs, here.signal, async (lsn, atMs) => {
+        pump.sourceAt(lsn, atMs);
+        if (this.#wholeUntil !== null && pump.confirmed > this.#wholeUntil) throw new NotStreamed(null);
+        await this.#lookAtForm(client, form, pump);
+        this.#observe(pump);
+        await record();
+      });
+      // The first to end ends the other: a broken side connection is as good a reason to start over as a broken stream.
+      await Promise.race([pump.run(), beats]).finally(stopHere);
     } finally {
       signal.removeEventListener('abort', stopHere);
       stopHere();
+      offBound?.();
       await stream?.close();
-      await client.end().catch(() => {});
+      if (signal.aborted) await inTime(record(), LAST_WORDS_MS).catch(() => {}); // the last confirmation is in it
+      await discard(client); // may be half open
+      await Promise.allSettled([beats]);
     }
+  }
+
+  /** What the stream holds a part of goes on in the form in which it was cut. */
+  #requireForm(form: Form, { record }: Facts): void {
+    const cut = record?.form ?? null;
+    if (cut === null || cut === form) return;
+    const open = this.#feeds.map(({ lane }) => lane.marks.incomplete).filter((lsn) => lsn !== null);
+    if (open.length === 0) return;
+    const until = open.reduce((a, b) => maxLsn(a, b));
+    throw new OtherForm({ form: cut, until });
+  }
+
+  /** Now and then, with a heartbeat: tables come and go. */
+  async #lookAtForm(client: Queryable, form: Form, pump: Pump): Promise<void> {
+    const fixed = this.#fixedForm;
+    if (fixed !== null) {
+      if (pump.confirmed > fixed.until) throw new OtherForm(null);
+      return;
+    }
+    if (this.#unsendable || this.#beats++ % BEATS_PER_LOOK !== 0) return;
+    if ((await readForm(client)) !== form) throw new OtherForm(null);
   }
 
   async #prepare(stream: ReplicationStream, facts: Facts): Promise<Pump> {
@@ -215,11 +317,26 @@ export class DatabaseReader {
     const { systemId } = stream;
     const source: SourceFacts = { ...facts, database, systemId, confirmedLsn: stream.slot.confirmedFlush };
     checkIdentity(source);
-    if (this.#generation !== source.generation || this.#feeds.length === 0) await this.#openLanes(source);
-    for (const { lane } of this.#feeds) lane.discard();
+    checkSlot(source, stream.slot, facts.record);
+    if (this.#lineage?.generation !== source.generation || this.#feeds.length === 0)
+      await this.#openLanes(source, facts);
+    checkHistory({
+      database,
+      timeline: stream.timeline,
+      knownTimeline: facts.record?.timeline ?? null,
+      branchedAt: stream.branchedAt,
+      walEnd: facts.walEnd,
+      published: this.#feeds.reduce((max, { lane }) => maxLsn(max, lane.marks.highest), LSN_ZERO),
+    });
+    const attempt = randomBytes(6).toString('hex');
+    for (const { lane } of this.#feeds) {
+      lane.discard();
+      lane.attempt = attempt;
+    }
     let pump: Pump | null = null;
     const assembler = new Assembler({
       lanes: this.#feeds.map((feed) => feed.lane),
+      attempt,
       epochs: facts.epochs,
       plan: { tagging: config.tagging, database, types: facts.types },
       events: {
@@ -227,6 +344,8 @@ export class DatabaseReader {
         onUnassigned: (reason, relation, why) => this.#unassigned(reason, relation, why),
         onMessage: (message) => {
           if (message.kind === 'heartbeat') this.#lastHeartbeatMs = performance.now();
+          if (message.kind === 'ddl')
+            this.#log.info('schema change', { command: message.tag, tables: message.tables.slice(0, 10) });
         },
       },
       ...(this.#options.partBytes === undefined ? {} : { partBytes: this.#options.partBytes }),
@@ -249,6 +368,12 @@ export class DatabaseReader {
           counted[key] = assembler.counts[key];
         }
       },
+      bound: () => {
+        const bound = this.#bound();
+        // A crash right after a confirmation that no record knows of would make the slot look like another one.
+        if (bound === undefined) return this.#recorded;
+        return bound.lsn === null || bound.lsn < this.#recorded ? bound.lsn : this.#recorded;
+      },
     });
     this.#pump = pump;
     this.#pausedCounted = 0;
@@ -265,35 +390,35 @@ export class DatabaseReader {
     this.#packed = { rawBytes, faults };
   }
 
-  async #openLanes(source: SourceFacts): Promise<void> {
-    const { publishers, cluster, database, bus, shared, tracer } = this.#options;
-    const first = this.#generation === null;
-    const feeds: LaneFeed[] = [];
-    for (const [partition, publisher] of publishers.entries()) {
-      let found: FoundMarks | null = null;
-      if (first)
-        found = shared ? await readDatabaseMarks(bus, { cluster, partition, database }) : publisher.resume;
-      const lastSeq = (await streamState(bus, cluster, partition))?.lastSeq ?? 0;
-      if (first) checkStream({ name: streamName(cluster, partition), lastSeq }, source);
-      const identity = {
-        source: cluster,
-        database,
-        systemId: source.systemId,
-        generation: source.generation,
-      };
-      const lane = new Lane(partition, identity, resumeFrom(found, source), this.#packer);
+  async #openLanes(source: SourceFacts, { record }: Facts): Promise<void> {
+    const { publishers, tracer, config } = this.#options;
+    const first = this.#lineage === null;
+    const { durability } = config.nats;
+    const options = { ...this.#options, log: this.#log, durability, first, record, packer: this.#packer };
+    const opened = await openLanes(options, source);
+    this.#feeds = opened.map(({ lane, fed }) => {
+      const publisher = publishers[lane.partition];
+      assert(publisher !== undefined, 'a publisher for each partition');
+      lane.assigned = () => publisher.assigned;
       const publish = (group: Group) =>
-        traceGroup(tracer, group, (m) => publisher.publishGroup(m, group.safeLsn));
-      feeds.push({ lane, inFlight: [], fed: lastSeq > 0, oldestAtMs: 0, notify: () => {}, publish });
-    }
-    this.#feeds = feeds;
-    this.#generation = source.generation;
+        traceGroup(tracer, group, (m) => publisher.publishGroup(m, group.safeLsn, group.anew));
+      return { lane, inFlight: [], fed, oldestAtMs: 0, notify: () => {}, publish };
+    });
+    this.#lineage = { systemId: source.systemId, generation: source.generation };
+  }
+
+  /** Of each stream the newest message that it has acknowledged: this process's, or what is recorded of the one before. */
+  #stored({ record, lineage }: Facts): Map<number, StoredMark> {
+    const streams = new Map(record?.generation === lineage.generation ? record.streams : []);
+    for (const [partition, { created, name, stored }] of this.#options.publishers.entries())
+      if (stored !== null) streams.set(partition, { created, seq: stored, publisher: name });
+    return streams;
   }
 
   #streaming(): void {
     if (!this.#everStreamed || this.#error !== null) {
-      this.#log.info('reading', { generation: this.#generation });
-      this.#tell('streaming', { generation: this.#generation });
+      this.#log.info('reading', { generation: this.#lineage?.generation });
+      this.#tell('streaming', { generation: this.#lineage?.generation });
     }
     this.#everStreamed = true;
     this.#error = null;
@@ -309,15 +434,14 @@ export class DatabaseReader {
     if (!bus.nc.isClosed()) publishEvent(bus, 'cdc.reader', { ...this.#labels, state, ...fields });
   }
 
-  #observe(health: SlotHealth): void {
-    this.#slot = health;
+  #observe(pump: Pump): void {
     const { metrics } = this.#options;
-    metrics.confirmedLag.set(health.confirmedLagBytes, this.#labels);
-    metrics.retained.set(health.retainedBytes, this.#labels);
-    metrics.safeWal.set(health.safeWalBytes ?? -1, this.#labels);
-    metrics.held.set(this.#pump?.heldBytes ?? 0, this.#labels);
-    metrics.inFlight.set(this.#pump?.inFlightBytes ?? 0, this.#labels);
-    const pausedSeconds = this.#pump?.pausedSeconds ?? 0;
+    const bound = this.#bound();
+    const behind = bound === undefined ? 0n : pump.acknowledged - (bound.lsn ?? pump.confirmed);
+    metrics.replicaLag.set(Math.max(0, Number(behind)), this.#labels);
+    metrics.held.set(pump.heldBytes, this.#labels);
+    metrics.inFlight.set(pump.inFlightBytes, this.#labels);
+    const { pausedSeconds } = pump;
     metrics.paused.add(Math.max(0, pausedSeconds - this.#pausedCounted), this.#labels);
     this.#pausedCounted = pausedSeconds;
   }

@@ -6,10 +6,10 @@
  * The loop: read -> batchEnd -> flush -> acknowledgement -> flush, confirm, resume. A timer fires only for a lane that waits for
  * its age.
  */
-import { type Deferred, deferred, LSN_ZERO, type Lsn } from '@drover/core';
+import { type Deferred, deferred, LSN_MAX, LSN_ZERO, type Lsn } from '@drover/core';
 import { parsePgoutput, type ReplicationStream, type WalHandler } from '@drover/pg';
 import type { Assembler } from '../capture/assembler.ts';
-import { Confirmer } from '../capture/confirm.ts';
+import { Confirmer, type ConfirmState, confirmable } from '../capture/confirm.ts';
 import { decideFlush, decidePause, type FlushLimits, isCatchingUp } from '../capture/flush-policy.ts';
 import type { Group, Lane } from '../capture/lane.ts';
 
@@ -37,8 +37,12 @@ export interface PumpOptions {
   /** Tests stop the reader here: what it throws is as if the process had died. */
   readonly failpoint?: (name: Failpoint) => void;
   readonly onAck?: (group: Group, seconds: number) => void;
+  /** Nothing beyond may be confirmed, whatever is acknowledged; null: nothing at all yet; undefined: the acknowledgements alone decide. */
+  readonly bound?: () => Lsn | null | undefined;
 }
 
+/** Rows of transactions in progress on their way to the bus: nobody waits for them, and everybody waits behind them. */
+const EARLY_BYTES_MAX = 16 * 1024 * 1024;
 /** A read of this size means that more is waiting. */
 const FULL_READ_BYTES = 48 * 1024;
 /** With so much to publish, its replicas are behind: columns would keep them there for longer. */
@@ -107,9 +111,25 @@ export class Pump implements WalHandler {
     return bytes;
   }
 
+  get #earlyBytes(): number {
+    let bytes = 0;
+    for (const { inFlight } of this.#options.feeds) for (const group of inFlight) bytes += group.earlyBytes;
+    return bytes;
+  }
+
   /** The source has written up to here, at that time. */
   sourceAt(lsn: Lsn, atMs: number): void {
     this.#ahead.push({ lsn, atMs });
+  }
+
+  /** The bound has moved. */
+  boundMoved(): void {
+    if (!this.#closed) this.#guard(() => this.#confirm());
+  }
+
+  /** Up to where the slot could be confirmed if there were no bound. */
+  get acknowledged(): Lsn {
+    return confirmable({ ...this.#confirmState(), applied: LSN_MAX });
   }
 
   /** For how long the source has had something newer than what was read. */
@@ -125,7 +145,8 @@ export class Pump implements WalHandler {
 
   data(bytes: Buffer, start: number, end: number): void {
     this.#readBytes += end - start;
-    parsePgoutput(bytes, start, end, this.#options.assembler);
+    const { assembler } = this.#options;
+    parsePgoutput(bytes, start, end, assembler, assembler.inStream);
   }
 
   keepalive(walEnd: Lsn): void {
@@ -218,7 +239,9 @@ export class Pump implements WalHandler {
   #pace(): void {
     const { stream, limits } = this.#options;
     const state = { paused: this.paused, heldBytes: this.heldBytes, inFlightBytes: this.inFlightBytes };
-    const pause = decidePause(state, limits.heldBytes);
+    const early = this.#earlyBytes;
+    const earlyState = { paused: this.paused, heldBytes: early, inFlightBytes: early };
+    const pause = decidePause(state, limits.heldBytes) || decidePause(earlyState, EARLY_BYTES_MAX);
     if (pause === this.paused) return;
     if (pause) {
       this.#pausedAtMs = this.#options.nowMs();
@@ -231,24 +254,35 @@ export class Pump implements WalHandler {
   }
 
   #confirm(): void {
-    const { assembler, feeds, stream } = this.#options;
+    const { feeds, stream } = this.#options;
     // A slot that was confirmed proves that every stream was fed (resume.ts, checkStream). Heartbeats feed them all.
     if (feeds.some((feed) => !feed.fed)) return;
+    const lsn = this.#confirmer.next(this.#confirmState());
+    if (lsn === null) return;
+    this.#options.failpoint?.('before-confirm');
+    stream.confirm(lsn);
+  }
+
+  #confirmState(): ConfirmState {
+    const { assembler, feeds, stream } = this.#options;
     let firstPending: Lsn | null = null;
     for (const { lane, inFlight } of feeds) {
-      const pending = inFlight[0]?.firstLsn ?? lane.firstPending;
+      const pending = firstLsnOf(inFlight) ?? lane.firstPending;
       if (pending !== null && (firstPending === null || pending < firstPending)) firstPending = pending;
     }
-    const lsn = this.#confirmer.next({
+    return {
       openCommit: assembler.openCommit,
       firstPending,
       lastEnd: assembler.lastEnd,
       keepaliveEnd: this.#keepaliveEnd,
       received: stream.received,
-    });
-    if (lsn === null) return;
-    this.#options.failpoint?.('before-confirm');
-    stream.confirm(lsn);
+      applied: this.#bound(),
+    };
+  }
+
+  #bound(): Lsn {
+    const bound = this.#options.bound?.();
+    return bound === undefined ? LSN_MAX : (bound ?? LSN_ZERO);
   }
 
   #guard(work: () => void): void {
@@ -258,4 +292,9 @@ export class Pump implements WalHandler {
       this.#failed.reject(error);
     }
   }
+}
+
+/** Groups are in order, but one of nothing but transactions in progress says nothing. */
+function firstLsnOf(groups: readonly Group[]): Lsn | null {
+  return groups.find(({ firstLsn }) => firstLsn !== LSN_MAX)?.firstLsn ?? null;
 }

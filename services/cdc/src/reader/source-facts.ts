@@ -3,15 +3,22 @@ import { DroverError, epoch, type Lsn, parseLsn } from '@drover/core';
 import { PUBLICATION, type Queryable } from '@drover/pg';
 import { EpochMap } from '../capture/epoch-map.ts';
 import type { TypeFacts } from '../capture/tenant-value.ts';
+import { type ReaderRecord, readRecord } from '../watch/reader-record.ts';
+import { type Form, readForm } from './form.ts';
 
 export interface Facts {
   readonly recordedSystemId: string;
   readonly generation: number;
+  readonly lineage: { readonly systemId: string; readonly generation: number };
   readonly walEnd: Lsn;
   /** Where the slot stood when it was created; null: not recorded. */
   readonly slotLsn: Lsn | null;
   readonly epochs: EpochMap;
-  readonly types: ReadonlyMap<number, TypeFacts>;
+  readonly types: Map<number, TypeFacts>;
+  /** What the reader before this one leaned on; null: nothing is recorded. */
+  readonly record: ReaderRecord | null;
+  /** What the captured tables ask for. */
+  readonly form: Form;
 }
 
 /** Origin filtering came with PostgreSQL 16. */
@@ -19,10 +26,17 @@ const MAJOR_MIN = 16;
 
 /** @throws DroverError `pg.version`, `pg.not_set_up` naming what is missing, `pg.identity_changed` */
 export async function readFacts(client: Queryable, database: string, cluster: string): Promise<Facts> {
-  const there = await client.query<{ major: number; version: string; node: boolean; publication: boolean }>(
+  const there = await client.query<{
+    major: number;
+    version: string;
+    node: boolean;
+    reader: boolean;
+    publication: boolean;
+  }>(
     `SELECT pg_catalog.current_setting('server_version_num')::int / 10000 AS major,
             pg_catalog.split_part(pg_catalog.current_setting('server_version'), ' ', 1) AS version,
             pg_catalog.to_regclass('drover.node') IS NOT NULL AS node,
+            pg_catalog.to_regclass('drover.reader') IS NOT NULL AS reader,
             EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = $1) AS publication`,
     [PUBLICATION],
   );
@@ -34,6 +48,7 @@ export async function readFacts(client: Queryable, database: string, cluster: st
   }
   const missing = [
     there.rows[0]?.node === true ? '' : 'schema "drover"',
+    there.rows[0]?.node !== true || there.rows[0].reader ? '' : 'table drover.reader (of a newer version)',
     there.rows[0]?.publication === true ? '' : `publication "${PUBLICATION}"`,
   ].filter((what) => what !== '');
   if (missing.length > 0) {
@@ -66,10 +81,13 @@ export async function readFacts(client: Queryable, database: string, cluster: st
   return {
     recordedSystemId: row.system_id,
     generation: row.generation,
+    lineage: { systemId: row.system_id, generation: row.generation },
     walEnd: parseLsn(row.wal_end),
     slotLsn: row.slot_lsn === null ? null : parseLsn(row.slot_lsn),
     epochs: await readEpochs(client),
     types: await readTypes(client),
+    record: await readRecord(client),
+    form: await readForm(client),
   };
 }
 

@@ -17,8 +17,10 @@ import {
   originName,
   ROLE_NAMES,
   type RolePasswords,
+  STREAMED_ORIGINS,
   setupCluster,
   sortFindings,
+  streamedOriginName,
 } from '@drover/pg';
 import { type Output, table } from '../output/terminal.ts';
 import { checkNats, setupNats } from './nats.ts';
@@ -44,7 +46,7 @@ interface Report {
 /** Every obstacle with the SQL that mends it. Returns whether no error was found. */
 export async function runDoctor(config: Config, out: Output): Promise<boolean> {
   const reports: Report[] = [];
-  const origins = (config.clusters.length - 1) * config.nats.partitions;
+  const origins = (config.clusters.length - 1) * config.nats.partitions + STREAMED_ORIGINS;
   for (const cluster of config.clusters) {
     for (const database of cluster.databases) {
       reports.push({
@@ -85,7 +87,14 @@ async function examine(
   try {
     const client = await connectPg(setupConnection(cluster, database));
     try {
-      return sortFindings(await doctor(client, { cluster: cluster.name, tagging: config.tagging, origins }));
+      return sortFindings(
+        await doctor(client, {
+          cluster: cluster.name,
+          tagging: config.tagging,
+          ddl: config.capture.ddl,
+          origins,
+        }),
+      );
     } finally {
       await client.end();
     }
@@ -171,7 +180,9 @@ export async function runSetup(
       origins: [
         ...others.flatMap((source) => partitions.map((p) => originName(source, p))),
         ...Array.from({ length: config.migration.parallel }, (_, slot) => originName('copy', slot)),
+        ...Array.from({ length: STREAMED_ORIGINS }, (_, slot) => streamedOriginName(slot)),
       ],
+      ddl: config.capture.ddl,
       adopt: args.adopt,
       resync: args.resync,
       progress: (event) => {

@@ -1,7 +1,9 @@
 /** What `doctor` and `setup` do about the bus. */
 import {
   type Bus,
+  checkDurability,
   connectBus,
+  type DurabilityFinding,
   ensureStream,
   lacksRoom,
   type StorageNeed,
@@ -21,7 +23,10 @@ export async function checkNats(config: Config): Promise<Finding[]> {
   try {
     const bus = await connectBus(natsOf(config, 'drover doctor'));
     try {
-      return [versionFinding(url, bus.serverVersion), storageFinding(url, await needOf(bus, config))];
+      return [
+        ...(await checkDurability(bus, config.nats)).map(findingOf),
+        storageFinding(url, await needOf(bus, config)),
+      ];
     } finally {
       await bus.close();
     }
@@ -30,17 +35,8 @@ export async function checkNats(config: Config): Promise<Finding[]> {
   }
 }
 
-function versionFinding(url: string, version: string): Finding {
-  const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number);
-  const recommended = major > 2 || minor > 14 || (minor === 14 && patch >= 4);
-  return recommended
-    ? { severity: 'ok', code: 'nats', object: url, message: `nats-server ${version} with JetStream` }
-    : {
-        severity: 'warning',
-        code: 'nats_version',
-        object: url,
-        message: `nats-server ${version}; 2.14.4 or newer is recommended (fixes of the file store)`,
-      };
+function findingOf({ severity, code, object, message, hint }: DurabilityFinding): Finding {
+  return { severity, code, object, message: hint === undefined ? message : `${message}; ${hint}` };
 }
 
 function storageFinding(url: string, need: StorageNeed): Finding {

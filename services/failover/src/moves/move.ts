@@ -1,6 +1,7 @@
 /** What all moves share: who they work with, and how a step is put on record. */
 import type { Catalog, Move, Placement } from '@drover/catalog';
 import { cancelled, DroverError, type TenantId } from '@drover/core';
+import type { Tagging } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { LiveProxies } from './quiesce.ts';
 import type { StepContext } from './steps.ts';
@@ -8,6 +9,7 @@ import type { StepContext } from './steps.ts';
 export interface MoveContext extends StepContext {
   readonly catalog: Catalog;
   readonly live: LiveProxies;
+  readonly tagging: Tagging;
   readonly drainTimeoutMs: number;
   readonly log: Logger;
   /** Called between steps; tests stop the leader here. */

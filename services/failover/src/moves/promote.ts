@@ -9,6 +9,7 @@ import { lastSequence, makeDurable, waitConsumed, waitForOthers, waitReaderEmpty
 import { change, type MoveContext, reached, stillAt } from './move.ts';
 import { openAtTarget } from './open.ts';
 import { quiesce } from './quiesce.ts';
+import { carrySequences } from './sequences.ts';
 
 export interface PromoteOptions {
   /** A proxy without a sign of life is waited for at most this long: its lease and a margin. */
@@ -76,6 +77,14 @@ async function drain(context: MoveContext, placement: Placement): Promise<Placem
   };
   await consumed(move.to, context.drainTimeoutMs * DRAIN_PATIENCE);
   await waitForOthers(placement, consumed);
+  const { database } = placement;
+  await carrySequences(context, {
+    tenant,
+    database,
+    from: null,
+    to: move.to,
+    timeoutMs: context.drainTimeoutMs,
+  });
   await makeDurable(context.clusters.pool(move.to, placement.database), tenant);
   const openSeq = await lastSequence(context, move.to, tenant);
   await reached(context, 'promote.drained');

@@ -11,6 +11,7 @@ import { type Feeding, lastSequence, makeDurable, requireFit, waitApplied, waitF
 import { change, isConflict, type MoveContext, reached, stillAt } from './move.ts';
 import { openAtTarget } from './open.ts';
 import { quiesce } from './quiesce.ts';
+import { carrySequences } from './sequences.ts';
 import { closeTenant, reopenTenant } from './steps.ts';
 
 /** Runs or resumes the switch-over of `placement` to its end. Resolves with the placement as it stands afterwards. */
@@ -56,6 +57,8 @@ async function hold(context: MoveContext, placement: Placement): Promise<Placeme
   const state = placement.replicas[move.to]?.state;
   const row = await readTenantRow(context.clusters.pool(move.to, placement.database), tenant);
   requireFit(state === 'live' ? row : null, feedingOf(placement), tenant);
+  // Most of the way, and every obstacle, while the tenant is still served.
+  await carry(context, placement);
   const { revision } = await stillAt(context, tenant, move);
   await quiesce(context.bus, tenant, revision, {
     live: context.live,
@@ -91,10 +94,17 @@ async function drain(context: MoveContext, placement: Placement): Promise<Placem
   };
   await applied(move.to, context.drainTimeoutMs);
   await waitForOthers(placement, applied);
+  await carry(context, placement);
   await makeDurable(context.clusters.pool(move.to, placement.database), tenant);
   const openSeq = await lastSequence(context, move.to, tenant);
   await reached(context, 'switchover.drained');
   return change(context, tenant, move, (p) => advanceMove(p, 'open', { openSeq }));
+}
+
+function carry(context: MoveContext, placement: Placement): Promise<void> {
+  const { tenant, database } = placement;
+  const { from, to } = moveOf(placement);
+  return carrySequences(context, { tenant, database, from, to, timeoutMs: context.drainTimeoutMs });
 }
 
 function feedingOf(placement: Placement): Feeding {

@@ -1,7 +1,7 @@
 /** Where a pass of a copy begins in the stream, and what an attempt that died has left of one. */
 import { type StreamState, streamName, streamState } from '@drover/bus';
-import { DroverError, type Lsn, partitionOf } from '@drover/core';
-import { followTenant, readTenantRow } from '@drover/pg';
+import { DroverError, formatLsn, type Lsn, partitionOf } from '@drover/core';
+import { followTenant, type Queryable, readTenantRow } from '@drover/pg';
 import type { TenantTable } from '../scope.ts';
 import type { CopyContext, Job } from './context.ts';
 import { limitedTo, type MissedRow } from './missed.ts';
@@ -32,6 +32,8 @@ export async function readLeft(context: CopyContext, job: Job): Promise<Left> {
     row?.role === 'replica' && row.epoch === placement.epoch && row.source === placement.primary;
   if (!follows || (await stateOfStream(context, job)).created !== record.start.created)
     return { kind: 'nothing' };
+  // A further pass had stopped apply, and nothing says where: tables without a key cannot be followed from an earlier place.
+  if (row.feed === 'copying' && record.start.followed) return { kind: 'nothing' };
   if (row.feed !== 'copying') {
     return row.lenientUntil === null ? { kind: 'nothing' } : { kind: 'rows', barrier: row.lenientUntil };
   }
@@ -54,19 +56,25 @@ export async function beginPass(
   const { epoch, primary, database } = placement;
   const stream = streamOf(context, job);
   const { created, lastSeq } = await stateOfStream(context, job);
-  const n0 = missed === null ? lastSeq : Math.min(lastSeq, await positionOf(context, job));
-  await followTenant(context.admin(to, database), {
-    tenant,
-    epoch,
-    source: primary,
-    feed: 'copying',
-    stream,
-    streamSeq: n0,
-  });
+  const copying = { tenant, epoch, source: primary, feed: 'copying', stream } as const;
+  const pool = context.admin(to, database);
+  let n0 = lastSeq;
+  let applied: string | null = null;
+  if (missed === null) await followTenant(pool, { ...copying, streamSeq: n0 });
+  else {
+    await pool.transaction(async (client) => {
+      // Apply holds the row while it writes: where it stands now is where it stays.
+      await client.query('SELECT FROM drover.tenant WHERE tenant = $1 FOR UPDATE', [tenant]);
+      const at = await positionOf(client, context, job);
+      n0 = Math.min(lastSeq, at.seq);
+      applied = at.applied;
+      await followTenant(client, { ...copying, streamSeq: n0 });
+    });
+  }
   await context.failpoint?.('stopped');
   const tables = missed === null ? job.tables : limitedTo(missed, job.tables);
   const copied = missed === null ? 0 : job.tally.rows;
-  const start = { n0, created, epoch, since: job.since, copied, missed };
+  const start = { n0, created, epoch, since: job.since, copied, missed, applied, followed: false };
   await writeStart(job, tables, start);
   return { start, tables, progress: {} };
 }
@@ -85,8 +93,13 @@ async function stateOfStream(context: CopyContext, job: Job): Promise<StreamStat
 }
 
 /** How far the replica has come; it was following until now. */
-async function positionOf(context: CopyContext, job: Job): Promise<number> {
-  const row = await readTenantRow(context.admin(job.to, job.placement.database), job.tenant);
-  if (row?.stream === streamOf(context, job) && row.streamSeq !== null) return row.streamSeq;
+async function positionOf(
+  client: Queryable,
+  context: CopyContext,
+  job: Job,
+): Promise<{ seq: number; applied: string | null }> {
+  const row = await readTenantRow(client, job.tenant);
+  if (row?.stream === streamOf(context, job) && row.streamSeq !== null)
+    return { seq: row.streamSeq, applied: row.commitLsn === null ? null : formatLsn(row.commitLsn) };
   throw new DroverError('copy.failed', `${job.to} does not follow the stream of ${job.tenant} any more`);
 }

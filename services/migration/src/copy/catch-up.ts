@@ -3,7 +3,7 @@ import { cancelled, DroverError, formatLsn, type Lsn, until } from '@drover/core
 import { emitBarrier, followTenant, readTenantRow } from '@drover/pg';
 import { type Pass, streamOf } from './begin.ts';
 import { type CopyContext, type Job, report } from './context.ts';
-import { readRecord } from './record.ts';
+import { readRecord, writeFollowed } from './record.ts';
 import { requireWanted } from './wanted.ts';
 
 /** A replica catches up at its own pace; after this it is said that it does not. The next attempt waits on. */
@@ -24,6 +24,10 @@ export async function follow(context: CopyContext, job: Job, pass: Pass): Promis
   await requireWanted(context, job);
   // Called off, the lock of this copy is gone, and another may be at work.
   if (context.signal.aborted) throw cancelled();
+  // Parked while it was copied: the stream has lost what was to follow the copy.
+  const row = await readTenantRow(context.admin(to, database), tenant);
+  if (row?.feed === 'parked') throw await parked(context, job, row.reason);
+  if (job.tables.some((table) => table.key === null)) await writeFollowed(job);
   await followTenant(context.admin(to, database), {
     tenant,
     epoch,

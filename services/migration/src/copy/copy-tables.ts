@@ -1,6 +1,6 @@
 /** Chunk by chunk, in one snapshot of the source: each chunk with its progress in one transaction of the target. */
 import { pipeline } from 'node:stream/promises';
-import { cancelled, DroverError } from '@drover/core';
+import { cancelled, DroverError, must } from '@drover/core';
 import { inTransaction } from '@drover/pg';
 import copyStreams from 'pg-copy-streams';
 import type { TenantTable } from '../scope.ts';
@@ -73,10 +73,20 @@ async function copyChunk(job: Job, chunk: Chunk, upTo: readonly string[] | null)
   return inTransaction(target, async () => {
     const sink = target.query(copyStreams.from(copyIn(table)));
     await pipeline(reader.query(copyStreams.to(copyOut(table, at.cursor, upTo))), sink);
-    const next = { rows: at.rows + sink.rowCount, cursor: upTo, done: upTo === null };
+    const next = {
+      ...{ rows: at.rows + sink.rowCount, cursor: upTo, done: upTo === null },
+      ...(table.key === null ? { snapshot: await snapshotOf(reader) } : {}),
+    };
     await writeProgress(target, tenant, table, next);
     return next;
   });
+}
+
+async function snapshotOf(reader: SessionClient): Promise<string> {
+  const { rows } = await reader.query<{ text: string }>(
+    'SELECT pg_catalog.pg_current_snapshot()::text AS text',
+  );
+  return must(rows[0], 'the snapshot').text;
 }
 
 /** What a full read of the pass would still bring. */

@@ -23,12 +23,18 @@ export interface PassStart {
   readonly copied: number;
   /** The scope of a further pass; null: the whole tenant. */
   readonly missed: readonly MissedRow[] | null;
+  /** What the replica had applied when a further pass began; apply reads it. */
+  readonly applied: string | null;
+  /** The replica was told to follow, and tables without a key have gone on from what was copied. */
+  readonly followed: boolean;
 }
 
 export interface TableProgress {
   readonly rows: number;
   readonly cursor: Cursor | null;
   readonly done: boolean;
+  /** Of a table without a key, what was copied of it (pg_snapshot): apply passes over what stands in it. */
+  readonly snapshot?: string;
 }
 
 export interface CopyRecord {
@@ -54,12 +60,13 @@ export async function readRecord(job: Omit<Job, 'tally'>): Promise<CopyRecord | 
   const [found] = rows;
   if (found === undefined) return null;
   const { n0, created, epoch, since, copied = 0, missed: scope = null } = found.snapshot;
+  const { applied = null, followed = false } = found.snapshot;
   if (n0 === undefined || created === undefined) return null;
   if (epoch !== job.placement.epoch || since !== job.since) return null;
   const { missed = [], ...progress } = found.progress;
   return {
     state: found.state,
-    start: { n0, created, epoch, since, copied, missed: scope },
+    start: { n0, created, epoch, since, copied, missed: scope, applied, followed },
     progress,
     missed,
   };
@@ -94,6 +101,14 @@ export async function writeProgress(
   );
   if (rowCount !== 1)
     throw new DroverError('copy.failed', `the record of the copy of ${tenant} is gone; it begins anew`);
+}
+
+/** See {@link PassStart.followed}. */
+export async function writeFollowed(job: Job): Promise<void> {
+  await job.target.query(
+    `UPDATE drover.copy SET snapshot = snapshot || '{"followed": true}', updated_at = now() WHERE tenant = $1`,
+    [job.tenant],
+  );
 }
 
 export async function writeDone(job: Job): Promise<void> {

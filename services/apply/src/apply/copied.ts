@@ -1,0 +1,90 @@
+/**
+ * What a copy of the tenant has brought of tables without a key. Rows that are alike cannot be told apart by what they are, so within the
+ * lenient window a change is applied exactly when the snapshot that was copied did not see its transaction (I2): leniency would take a row
+ * that came twice for one.
+ */
+import { type Lsn, parseLsn } from '@drover/core';
+import type { Transaction } from '../changes/decoded-block.ts';
+import type { Session } from '../target/session.ts';
+import type { TablePlan } from '../target/table-plan.ts';
+import type { Slice } from '../write/slice.ts';
+
+/** As pg_snapshot prints it: `xmin:xmax:xip,xip` (manual, 9.27.9). */
+export interface Snapshot {
+  readonly xmin: bigint;
+  readonly xmax: bigint;
+  readonly running: ReadonlySet<bigint>;
+}
+
+/** Null: it is none. */
+export function parseSnapshot(text: string): Snapshot | null {
+  const found = /^(\d+):(\d+):((?:\d+(?:,\d+)*)?)$/.exec(text);
+  if (found === null) return null;
+  const [, xmin = '0', xmax = '0', running = ''] = found;
+  return {
+    xmin: BigInt(xmin),
+    xmax: BigInt(xmax),
+    running: new Set(running === '' ? [] : running.split(',').map(BigInt)),
+  };
+}
+
+const HALF = 0x8000_0000n;
+
+/** Whether the snapshot sees a transaction that has committed, by the lower 32 bits of its number: it is near the snapshot. */
+export function sees({ xmin, xmax, running }: Snapshot, xid: number): boolean {
+  const apart = BigInt.asIntN(32, BigInt(xid) - xmax);
+  const whole = xmax + (apart === -HALF ? HALF : apart);
+  if (whole >= xmax) return false;
+  return whole < xmin || !running.has(whole);
+}
+
+export interface Copied {
+  /** By `schema.table`. */
+  readonly snapshots: ReadonlyMap<string, Snapshot>;
+  /** Everything up to it was applied before the pass of the copy under way began; null: nothing was. */
+  readonly applied: Lsn | null;
+}
+
+/** From drover.copy, as migration writes it. */
+export async function readCopied(session: Session, tenant: string): Promise<Copied> {
+  const rows = await session.rows(
+    `SELECT t.key, t.value ->> 'snapshot', c.snapshot ->> 'applied' FROM drover.copy c
+     LEFT JOIN LATERAL pg_catalog.jsonb_each(c.progress - 'missed') t ON t.value ? 'snapshot' WHERE c.tenant = $1`,
+    [tenant],
+  );
+  const snapshots = new Map<string, Snapshot>();
+  for (const [table = null, text = null] of rows) {
+    const snapshot = parseSnapshot(text ?? '');
+    if (table !== null && snapshot !== null) snapshots.set(table, snapshot);
+  }
+  const applied = rows[0]?.[2] ?? null;
+  return { snapshots, applied: applied === null ? null : parseLsn(applied) };
+}
+
+const isKeyless = (plan: TablePlan | null): boolean => plan !== null && plan.key === null;
+
+/** Does the slice need {@link withoutCopied}? */
+export const hasKeyless = ({ lenient, plans }: Slice): boolean => lenient && plans.some(isKeyless);
+
+/** The slice, cut by transactions: of those that a table's copy holds, its rows are passed over. Pure. */
+export function withoutCopied(slice: Slice, copied: Copied): Slice[] {
+  const out: Slice[] = [];
+  for (const tx of slice.block.transactions) {
+    const from = Math.max(slice.from, tx.from);
+    const to = Math.min(slice.to, tx.to);
+    if (from >= to) continue;
+    const plans = slice.plans.map((plan) => (plan !== null && isHeld(plan, tx, copied) ? null : plan));
+    const last = out.at(-1);
+    if (last !== undefined && last.to === from && last.plans.every((plan, i) => plan === plans[i]))
+      out[out.length - 1] = { ...last, to };
+    else out.push({ ...slice, plans, from, to });
+  }
+  return out;
+}
+
+function isHeld(plan: TablePlan, tx: Transaction, { snapshots, applied }: Copied): boolean {
+  if (plan.key !== null) return false;
+  if (applied !== null && tx.lsn <= applied) return true;
+  const snapshot = snapshots.get(`${plan.relation.schema}.${plan.relation.name}`);
+  return snapshot !== undefined && sees(snapshot, tx.xid);
+}

@@ -1,0 +1,327 @@
+/**
+ * One transaction in progress at the source, kept open at the target: the rows of all its tenants of one partition are written as they come, in one
+ * target transaction with a savepoint for each subtransaction, and committed together with the tenants' checkpoints when the source has
+ * committed (I2, I3). It is a shortcut and may end at any moment: what is not committed here is read from the stream again by the tenants' own
+ * lanes, at the commit's place (read-again.ts).
+ *
+ * It reads the stream by itself, never beyond the main lane: so whatever committed at the source before a row is there when the row is
+ * written. It holds no tenant's row in drover.tenant before the commit.
+ */
+import { type BlockHeader, isStreamed, readHeader, type StreamedTogether } from '@drover/block';
+import { consume, type InMessage } from '@drover/bus';
+import {
+  cancelled,
+  type Deferred,
+  DroverError,
+  deferred,
+  describeError,
+  isCancelled,
+  LSN_MAX,
+  LSN_ZERO,
+  sleep,
+} from '@drover/core';
+import type { BatchResult } from '../apply/batch.ts';
+import { decodeBlock } from '../changes/decoded-block.ts';
+import type { EarlyHeader, Entry } from '../changes/entry.ts';
+import type { PipelineDeps } from '../pipeline/deps.ts';
+import { Abandoned } from './abandoned.ts';
+import type { CommitSide } from './commit-together.ts';
+import { OpenTransaction, type Piece } from './open-transaction.ts';
+
+export interface GroupOptions {
+  readonly deps: PipelineDeps;
+  readonly stream: string;
+  readonly created: string;
+  /** Replication origin of its connection. */
+  readonly origin: string;
+  readonly signal: AbortSignal;
+}
+
+/** How often it looks whether its tenants are still fed. */
+const LOOK_MS = 250;
+/** Without a row for so long it lets go of its locks. */
+const IDLE_MS = 600_000;
+
+const NO_ENTRY: Omit<Entry, 'tenant' | 'seq' | 'firstSeq'> = {
+  size: 0,
+  kind: 'block',
+  block: null,
+  from: 0,
+  to: 1,
+  error: null,
+  traceparent: undefined,
+  safeLsn: LSN_ZERO,
+  timeMs: 0,
+  begin: null,
+  early: null,
+};
+
+export class Group {
+  readonly xid: number;
+  readonly attempt: string;
+  readonly #options: GroupOptions;
+  readonly #open: OpenTransaction;
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  /** Of the main lane. */
+  #passed = 0;
+  #moved: Deferred<void> = deferred();
+  #tick: Deferred<void> = deferred();
+  /** By sequence of the part: may its rows be written? */
+  readonly #ready = new Map<number, boolean>();
+  /** Number of each tenant, in order; and the part that comes next. */
+  readonly #tenants = new Map<string, { readonly number: number; next: number }>();
+  /** Tenants whose rows are, or will be, written here. */
+  readonly #taken = new Set<string>();
+  /** Blocks of the piece at hand. */
+  #pieces: Piece[] = [];
+  #writing: Promise<void> | undefined;
+  /** Everything before the commit is written; false: it has ended otherwise. */
+  readonly #written: Deferred<boolean> = deferred();
+  /** The main lane has gone past the commit and left it to us. */
+  #left: { readonly entry: Entry; readonly header: EarlyHeader & { streamed: StreamedTogether } } | null =
+    null;
+  readonly #ended: Deferred<void> = deferred();
+  /** The connection is the main lane's. */
+  #deciding = false;
+  #touchedMs = performance.now();
+  #lookedMs = performance.now();
+
+  constructor(first: Entry, options: GroupOptions) {
+    const { early } = first;
+    if (early?.streamed.kind !== 'part')
+      throw new DroverError('internal.assertion', 'a group begins with a part');
+    this.xid = early.streamed.xid;
+    this.attempt = early.streamed.attempt;
+    this.#options = options;
+    this.#open = new OpenTransaction({ ...options, xid: this.xid });
+    this.#signal = AbortSignal.any([options.signal, this.#stop.signal]);
+  }
+
+  /** The main lane has passed everything up to `seq`, this part too. */
+  part(entry: Entry, ready: boolean): void {
+    this.#ready.set(entry.seq, ready);
+    if (ready && entry.early?.part === 0) this.#taken.add(entry.tenant);
+  }
+
+  passed(seq: number): void {
+    this.#passed = Math.max(this.#passed, seq);
+    this.#wake();
+  }
+
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** How many have rows here. */
+  get tenants(): number {
+    return this.#taken.size;
+  }
+
+  /** Until it has ended: then its rows are committed, or gone. */
+  holds(tenant: string): boolean {
+    return this.#taken.has(tenant);
+  }
+
+  abandon(why: string): void {
+    this.#stop.abort(new Abandoned(why));
+  }
+
+  /** Never throws: what fails here is done again at the commit. `startSeq`: of the first part. */
+  async run(startSeq: number): Promise<void> {
+    const { log } = this.#options.deps;
+    const clock = this.#clock();
+    try {
+      await this.#open.open();
+      await this.#read(startSeq);
+      this.#written.resolve(true);
+      await this.#finish();
+    } catch (error) {
+      const why = this.#stop.signal.aborted ? this.#stop.signal.reason : error;
+      if (!isCancelled(why)) {
+        const fields = { xid: this.xid, tenants: this.#tenants.size, why: describeError(why) };
+        log.info('a transaction in progress is not kept open', fields);
+      }
+      this.#stop.abort(why);
+    } finally {
+      this.#written.resolve(false);
+      this.#stop.abort(new Abandoned('it has ended'));
+      await clock;
+      await this.#open.close();
+      this.#ended.resolve();
+    }
+  }
+
+  /**
+   * The main lane has come to the commit. The result when everything was written and has been committed, within `ms`; null: the tenants'
+   * lanes come to it, in their own time.
+   */
+  async commit(
+    entry: Entry,
+    header: EarlyHeader & { streamed: StreamedTogether },
+    side: CommitSide,
+    ms: number,
+  ): Promise<BatchResult | null> {
+    const late = new AbortController();
+    const written = await Promise.race([this.#written.promise, sleep(ms, late.signal).then(() => undefined)]);
+    late.abort();
+    if (written === undefined) {
+      this.#left = { entry, header };
+      this.#wake();
+      return null;
+    }
+    if (!written || this.#stop.signal.aborted) return null;
+    this.#deciding = true;
+    try {
+      return await this.#commit(entry, header, side);
+    } catch (error) {
+      this.#stop.abort(error);
+      throw error;
+    } finally {
+      this.#stop.abort(new Abandoned('it is decided'));
+      await this.#ended.promise;
+    }
+  }
+
+  #wake(): void {
+    this.#moved.resolve();
+    this.#moved = deferred();
+  }
+
+  async #read(startSeq: number): Promise<void> {
+    const { deps, created } = this.#options;
+    const messages = consume(deps.bus, {
+      cluster: deps.source,
+      partition: deps.partition,
+      startSeq,
+      expectCreated: created,
+      signal: this.#signal,
+    });
+    for (;;) {
+      const next = await this.#looking(messages.next());
+      if (next.done === true) throw this.#signal.aborted ? this.#signal.reason : cancelled();
+      if (isStreamed(next.value.data) && (await this.#message(next.value))) break;
+    }
+    void messages.return();
+  }
+
+  /** True at the commit. */
+  async #message(message: InMessage): Promise<boolean> {
+    const header = readHeader(message.data);
+    const { streamed } = header;
+    if (streamed === undefined || header.database !== this.#options.deps.database) return false;
+    if (streamed.kind === 'session') {
+      if (streamed.attempt !== this.attempt) throw new Abandoned('the source is read anew');
+      return false;
+    }
+    if (streamed.attempt !== this.attempt || streamed.xid !== this.xid) return false;
+    this.#touchedMs = performance.now();
+    switch (streamed.kind) {
+      case 'part':
+        await this.#part(message, header, streamed.last);
+        return false;
+      case 'rollback':
+        if (streamed.subxid === this.xid) throw new Abandoned('the source has rolled it back');
+        await this.#settled();
+        await this.#open.rollBack(streamed.subxid);
+        return false;
+      case 'together':
+        await this.#settled();
+        return true;
+      case 'commit':
+        throw new Abandoned('it was committed by other hands');
+    }
+  }
+
+  async #part(message: InMessage, header: BlockHeader, last: boolean): Promise<void> {
+    while (this.#passed < message.seq) await this.#looking(this.#moved.promise);
+    const ready = this.#ready.get(message.seq) ?? false;
+    this.#ready.delete(message.seq);
+    const known = this.#tenants.get(header.tenant);
+    if (known !== undefined && !ready) throw new Abandoned(`${header.tenant} is not live any more`);
+    // Who has had a part before that was not written is left to a lane of its own.
+    if (known === undefined ? ready && header.part === 0 : header.part === known.next)
+      this.#take(message, header);
+    else if (known !== undefined) throw new Abandoned(`part ${known.next} of ${header.tenant} is missing`);
+    if (!last) return;
+    // While one piece is on its way through PostgreSQL, the next is read.
+    await this.#settled();
+    // Once the source has committed, later changes of the schema may stand before us at the target.
+    const lsn = this.#left?.header.lastLsn ?? LSN_MAX;
+    this.#writing = this.#open.write(this.#pieces, [...this.#tenants.keys()], lsn);
+    this.#writing.catch(() => undefined); // thrown where it is waited for
+    this.#pieces = [];
+  }
+
+  async #settled(): Promise<void> {
+    const writing = this.#writing;
+    this.#writing = undefined;
+    await writing;
+  }
+
+  #take(message: InMessage, header: BlockHeader): void {
+    const tenant = this.#tenants.get(header.tenant) ?? { number: this.#tenants.size, next: 0 };
+    this.#tenants.set(header.tenant, tenant);
+    tenant.next++;
+    const block = decodeBlock(message.data, header);
+    // Until it ends others wait for it, and holding it would hold up whoever reads the replica.
+    if (block.truncates.size > 0) throw new Abandoned('it empties a table');
+    const entry = { ...NO_ENTRY, tenant: header.tenant, seq: message.seq, firstSeq: message.firstSeq };
+    this.#pieces.push({ tenant: tenant.number, entry, block });
+  }
+
+  /** Everything is written: the main lane commits it, or has left that to us. */
+  async #finish(): Promise<void> {
+    for (;;) {
+      const left = this.#left;
+      // Behind the tenants' own commits: there each of them was handed to its lane, which waits for us.
+      if (left !== null && this.#passed >= left.entry.seq + left.header.streamed.tenants) {
+        const result = await this.#commit(left.entry, left.header, { lane: 'catchup', position: null });
+        if (result === null) throw new Abandoned('a tenant is not where it was');
+        this.#options.deps.applied(result, 0);
+        return;
+      }
+      await this.#looking(this.#moved.promise);
+    }
+  }
+
+  #commit(entry: Entry, header: EarlyHeader, side: CommitSide): Promise<BatchResult | null> {
+    return this.#open.commit({ entry, header, tenants: [...this.#tenants.keys()] }, side);
+  }
+
+  /** Waits, and looks after the tenants meanwhile. @throws Abandoned */
+  async #looking<T>(what: Promise<T>): Promise<T> {
+    let settled = false;
+    const done = what.finally(() => {
+      settled = true;
+    });
+    done.catch(() => undefined);
+    while (!settled) {
+      await Promise.race([done, this.#tick.promise]);
+      if (this.#signal.aborted) throw this.#signal.reason;
+      if (!settled || performance.now() - this.#lookedMs > LOOK_MS) await this.#look();
+    }
+    return done;
+  }
+
+  /** Ends whoever waits now and then: one timer for all of them, since there is a wait for each message. */
+  async #clock(): Promise<void> {
+    while (!this.#signal.aborted) {
+      await sleep(LOOK_MS, this.#signal);
+      this.#tick.resolve();
+      this.#tick = deferred();
+    }
+    this.#tick.resolve();
+  }
+
+  async #look(): Promise<void> {
+    if (this.#signal.aborted) throw this.#signal.reason;
+    if (this.#deciding) return;
+    await this.#settled(); // one thing after the other on the connection
+    this.#lookedMs = performance.now();
+    if (performance.now() - this.#touchedMs > IDLE_MS) throw new Abandoned('it has been idle for long');
+    const feeds = this.#left === null ? ['live'] : ['live', 'catchup'];
+    const fed = await this.#open.fed([...this.#tenants.keys()], feeds);
+    if (fed < this.#tenants.size) throw new Abandoned('a tenant is not live any more');
+  }
+}

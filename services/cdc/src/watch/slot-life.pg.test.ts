@@ -1,0 +1,217 @@
+/**
+ * A slot in danger, and one that is gone: told before it happens, told with its reason when it has, never looped over and never passed over in
+ * silence (pitfalls 7, 12 to 17, 19).
+ */
+import { callRpc } from '@drover/bus';
+import { sleep } from '@drover/core';
+import { slotName } from '@drover/pg';
+import type pg from 'pg';
+import { afterEach, describe, expect, it } from 'vitest';
+import {
+  changesOf,
+  checkOrder,
+  makeWorld,
+  type Running,
+  start,
+  tenantOnce,
+  type World,
+  type WorldOptions,
+} from '../world.testing.ts';
+
+let world: World;
+let running: Running[] = [];
+
+async function setUp(options: WorldOptions): Promise<World> {
+  world = await makeWorld(options);
+  return world;
+}
+
+async function read(): Promise<Running & { url: string }> {
+  const one = start(world);
+  running.push(one);
+  const url = await Promise.race([one.ready, one.ended.then((error) => Promise.reject(error))]);
+  return { ...one, url };
+}
+
+afterEach(async () => {
+  await Promise.all(running.map((one) => one.stop()));
+  running = [];
+  await world.close();
+});
+
+async function eventually(what: string, probe: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!(await probe())) {
+    if (performance.now() > deadline) throw new Error(`not in time: ${what}`);
+    await sleep(50);
+  }
+}
+
+const readyz = async (url: string) => {
+  const response = await fetch(`${url}/readyz`);
+  return { status: response.status, text: await response.text() };
+};
+const metric = async (url: string, name: string) => {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)`, 'm').exec(text)?.[1]);
+};
+const status = (w: World) =>
+  callRpc(w.bus, 'cdc.east.status', {}, { timeoutMs: 2000 }).catch(() => ({})) as Promise<{
+    databases?: { state: string; code: string; reason: string }[];
+  }>;
+
+/** WAL that nobody captures. */
+async function wal(client: pg.Client, megabytes: number): Promise<void> {
+  await client.query('CREATE TABLE IF NOT EXISTS elsewhere (x text)');
+  for (let i = 0; i < megabytes; i++)
+    await client.query(
+      `INSERT INTO elsewhere SELECT repeat(md5(i::text), 32) FROM generate_series(1, 950) i`,
+    );
+  await client.query('TRUNCATE elsewhere');
+}
+
+async function held(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ n: string }>(
+    'SELECT max(pg_current_wal_lsn() - confirmed_flush_lsn)::text AS n FROM pg_replication_slots',
+  );
+  return Number(rows[0]?.n);
+}
+
+describe('a slot', () => {
+  it('is confirmed on while the captured tables are idle and others are written (12)', async () => {
+    const { client } = await setUp({ own: {} });
+    await read();
+    for (let i = 0; i < 5; i++) {
+      await wal(client, 8);
+      await eventually('confirmed', async () => (await held(client)) < 100_000);
+    }
+  });
+
+  it('of a full bus is warned of, kept through five timeouts, and lost in the end: told why, and not looped (14, 17)', async () => {
+    const { client } = await setUp({
+      own: {
+        wal_sender_timeout: '1s',
+        max_slot_wal_keep_size: '64MB',
+        wal_keep_size: 0,
+        min_wal_size: '32MB',
+      },
+      nats: { maxBytes: 200_000 },
+      cdc: { inFlightBytes: 1 << 20, warnRetained: 8 << 20, warnSafeWal: 48 << 20 },
+    });
+    const one = await read();
+    const pids = async () =>
+      (
+        await client.query<{ pid: number }>(
+          `SELECT pid FROM pg_stat_replication WHERE application_name = 'drover cdc'`,
+        )
+      ).rows;
+    const before = await pids();
+    await client.query(
+      `INSERT INTO items SELECT i, 'acme', (SELECT string_agg(md5(random()::text || g || i), '') FROM generate_series(1, 30) g) FROM generate_series(1, 4000) i`,
+    );
+    await eventually('full', async () => /bus is full/.test((await readyz(one.url)).text));
+    await sleep(5000);
+    expect(await pids()).toEqual(before);
+    await wal(client, 30);
+    await eventually('warned of', async () =>
+      /warning: slot \S+ keeps \d+ MiB of WAL[\s\S]*warning: slot \S+ is invalidated when .* MiB more/.test(
+        (await readyz(one.url)).text,
+      ),
+    );
+    expect(await metric(one.url, 'drover_cdc_slot_retained_bytes')).toBeGreaterThan(20e6);
+    expect(await metric(one.url, 'drover_cdc_slot_safe_wal_bytes')).toBeLessThan(50e6);
+    expect(await metric(one.url, 'drover_cdc_slot_warnings')).toBe(2);
+    await wal(client, 60);
+    await client.query('CHECKPOINT');
+    await wal(client, 20);
+    await client.query('CHECKPOINT');
+    await eventually('told', async () =>
+      /invalidated \(wal_removed\): .*max_slot_wal_keep_size/.test((await readyz(one.url)).text),
+    );
+    await eventually('failed', async () => (await status(world)).databases?.[0]?.code === 'pg.slot_lost');
+    expect((await status(world)).databases?.[0]?.reason).toMatch(
+      /invalidated: wal_removed.*drover setup --resync/,
+    );
+    const { rows } = await client.query(`SELECT wal_status FROM pg_replication_slots`);
+    expect(rows).toEqual([{ wal_status: 'lost' }]); // nobody has dropped it, or made another
+  });
+
+  it('that nobody read for too long is told with its reason (19)', async () => {
+    const { client } = await setUp({ own: { idle_replication_slot_timeout: '1s' } });
+    const one = await read();
+    await one.stop();
+    await sleep(1500);
+    await client.query('CHECKPOINT');
+    running.push(start(world));
+    await eventually('told', async () => (await status(world)).databases?.[0]?.code === 'pg.slot_lost');
+    expect((await status(world)).databases?.[0]?.reason).toMatch(/idle_timeout/);
+  });
+
+  it('that other hands dropped and made again is not read on (7)', async () => {
+    const { client, database } = await setUp({});
+    const one = await read();
+    await client.query(`INSERT INTO items VALUES (1, 'acme', 'before')`);
+    await tenantOnce(world, 'acme', (b) => changesOf(b).length === 1);
+    await one.stop();
+    await client.query('SELECT pg_drop_replication_slot($1)', [slotName(database)]);
+    await client.query(`INSERT INTO items VALUES (2, 'acme', 'within')`);
+    await client.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, [slotName(database)]);
+    await client.query(`INSERT INTO items VALUES (3, 'acme', 'after')`);
+    running.push(start(world));
+    await eventually('told', async () => (await status(world)).databases?.[0]?.code === 'pg.slot_recreated');
+    await sleep(500);
+    expect(changesOf(await tenantOnce(world, 'acme', () => true))).toHaveLength(1);
+  });
+
+  it('of a server that was killed is read on, whatever it forgot of what was confirmed (9)', async () => {
+    const { client, postgres, database } = await setUp({ own: { fsync: 'on' } });
+    await read();
+    await client.end();
+    for (let round = 0; round < 3; round++) {
+      const writer = await postgres.connect(database);
+      for (let i = 0; i < 40; i++)
+        await writer.query(`INSERT INTO items VALUES ($1, 'acme', 'x')`, [round * 100 + i]);
+      postgres.server.kill9();
+      await postgres.server.exited;
+      await postgres.restart();
+    }
+    const blocks = await tenantOnce(world, 'acme', (b) => changesOf(b).length >= 120, 60_000);
+    checkOrder(blocks);
+    expect(changesOf(blocks)).toHaveLength(120);
+  });
+});
+
+describe('a connection', () => {
+  it.each([
+    ['both ways', 'both', '1s'],
+    ['from the source only (16)', 'toClient', '1s'],
+    ['to the source only', 'toServer', '1s'],
+  ] as const)('that goes silent %s is given up, and made again', async (_, direction, timeout) => {
+    const { client, proxy } = await setUp({
+      own: { wal_sender_timeout: timeout, tcp_keepalives_idle: 1 },
+      proxied: true,
+    });
+    const one = await read();
+    await client.query(`INSERT INTO items VALUES (1, 'acme', 'a')`);
+    await tenantOnce(world, 'acme', (b) => changesOf(b).length === 1);
+    proxy?.blackhole(direction);
+    await eventually('noticed', async () => (await readyz(one.url)).status === 503, 20_000);
+    proxy?.reset();
+    proxy?.pass();
+    await client.query(`INSERT INTO items VALUES (2, 'acme', 'b')`);
+    const blocks = await tenantOnce(world, 'acme', (b) => changesOf(b).length >= 2);
+    checkOrder(blocks);
+    expect(changesOf(blocks)).toHaveLength(2);
+    await eventually('ready', async () => (await readyz(one.url)).status === 200);
+  });
+
+  it('without a timeout of the server is kept, without a storm of new ones (15)', async () => {
+    const { client, proxy } = await setUp({ own: { wal_sender_timeout: 0 }, proxied: true });
+    await read();
+    const accepted = proxy?.accepted;
+    await sleep(6000);
+    expect(proxy?.accepted).toBe(accepted);
+    await client.query(`INSERT INTO items VALUES (1, 'acme', 'a')`);
+    await tenantOnce(world, 'acme', (b) => changesOf(b).length === 1);
+  });
+});
