@@ -101,10 +101,10 @@ export class FailoverWorld {
         databases: ['app'],
       })),
       sections: {
-        security: { secret: SECRET },
         tagging: { column: 'tenant' },
         telemetry: { port: 0, log_level: level },
         ...sections,
+        security: { secret: SECRET, ...sections['security'] },
         nats: { url: nats.url, partitions: 2, ...sections['nats'] },
         proxy: { port: await freePort(), tls: 'off', ...sections['proxy'] },
       },

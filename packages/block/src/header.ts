@@ -200,6 +200,22 @@ export function sealedUnder(block: Buffer): { readonly tenant: TenantId; readonl
   }
 }
 
+/**
+ * The same without a look at the checksum, for whoever asks of every block and acts on nothing but the answer "a key I have". What it says of a
+ * damaged block may be nonsense.
+ */
+export function peekSeal(block: Buffer): { readonly tenant: TenantId; readonly keyId: number } | null {
+  if (block.length < FIXED_HEADER_BYTES || ((block[5] ?? 0) & FLAG_SEALED) === 0) return null;
+  const markAt = block.readUInt16BE(6) - MARK_BYTES;
+  if (markAt < FIXED_HEADER_BYTES || markAt + MARK_BYTES > block.length) return null;
+  let at = FIXED_HEADER_BYTES;
+  for (let skipped = 0; skipped < 2; skipped++) at += 1 + (block[at] ?? 0); // source, database
+  const start = at + 1;
+  const end = start + (block[at] ?? 0);
+  if (end > markAt) return null;
+  return { tenant: block.toString('utf8', start, end) as TenantId, keyId: block.readUInt32BE(markAt) };
+}
+
 /** Reads and checks the header; the checksum covers the body too. @throws DroverError `block.corrupt`, `block.version` */
 export function readHeader(block: Buffer): BlockHeader {
   return openEnvelope(block).header;

@@ -1,6 +1,6 @@
 export { BlockWriter } from './block-writer.ts';
 export { RAW_BYTES_MAX, RELATIONS_MAX, VERSION } from './format.ts';
-export { isStreamed, readHeader, sealedUnder } from './header.ts';
+export { isStreamed, peekSeal, readHeader, sealedUnder } from './header.ts';
 export { COMPRESSIONS, type Compression, Packer } from './packing.ts';
 export * from './seal/index.ts';
 export type {

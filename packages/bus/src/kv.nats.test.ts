@@ -30,6 +30,28 @@ const codeOf = (promise: Promise<unknown>) =>
     (error: unknown) => (error instanceof DroverError ? error.code : String(error)),
   );
 
+/** The bus, on which each reader does something after it was told what is there, and before it reads it. */
+function withReaders(first: () => Promise<unknown>): Bus {
+  const ask: Bus['ask'] = async (send) => {
+    const made = await bus.ask(send);
+    const consumer = made as { consume?: (...args: unknown[]) => unknown } | null;
+    const consume = consumer?.consume?.bind(consumer);
+    if (consumer != null && consume !== undefined) {
+      consumer.consume = async (...args) => {
+        await first();
+        return consume(...args);
+      };
+    }
+    return made;
+  };
+  return new Proxy(bus, {
+    get: (target, name) => {
+      const value: unknown = name === 'ask' ? ask : Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
 /** Follows a bucket in the background. */
 function follow(kv: Kv<Thing>) {
   const stop = new AbortController();
@@ -92,6 +114,14 @@ describe('a bucket', () => {
     expect(await kv.keys()).toEqual([]);
   });
 
+  it('lists them though the last goes before it is read', async () => {
+    const kv = await own();
+    await kv.put('a', { n: 1 });
+    const erase = () => bus.jsm.streams.deleteMessage(`KV_test_${buckets - 1}`, 1);
+    const late = await Kv.open<Thing>(withReaders(erase), `test_${buckets - 1}`, { replicas: 1 });
+    expect(await late.keys()).toEqual([]);
+  }, 10_000);
+
   it('refuses keys that would mean several', async () => {
     const kv = await own();
     for (const key of ['*', 'a.>', 'a b', '', 'a..b'])
@@ -138,6 +168,32 @@ describe('a watch', () => {
     const watch = follow(await own());
     await watch.saw((change) => change.synced === true, 1000);
     await watch.end();
+  });
+
+  it('is in step though the last of what was there goes before it is read', async () => {
+    const kv = await own();
+    await kv.put('a', { n: 1 });
+    const erase = () => bus.jsm.streams.deleteMessage(`KV_test_${buckets - 1}`, 1);
+    const late = await Kv.open<Thing>(withReaders(erase), `test_${buckets - 1}`, { replicas: 1 });
+    const watch = follow(late);
+    await watch.saw((change) => change.synced === true, 5000);
+    await kv.put('c', { n: 3 });
+    await watch.saw((change) => change.key === 'c', 1000);
+    expect(watch.seen.map((change) => (change.synced === true ? 'synced' : change.key))).toEqual([
+      'synced',
+      'c',
+    ]);
+    await watch.end();
+  });
+
+  it('ends at once for whoever leaves it', async () => {
+    const kv = await own();
+    await kv.put('a', { n: 1 });
+    for await (const change of kv.watch(new AbortController().signal)) if (change.synced) break;
+    const { consumers } = await bus.jsm.streams.info(`KV_test_${buckets - 1}`).then(({ state }) => ({
+      consumers: state.consumer_count,
+    }));
+    expect(consumers).toBe(0);
   });
 
   it('sees every last value through a restart of the server, soon', async () => {

@@ -8,7 +8,7 @@ import { headers } from '@nats-io/transport-node';
 import { busError, isConflict } from './bus-error.ts';
 import type { Bus } from './connect.ts';
 import { bucketStream, isDeletion, keyOfSubject, parseEntry, subjectOfKey } from './kv-entry.ts';
-import { readOrdered } from './ordered.ts';
+import { type OrderedItem, readOrdered } from './ordered.ts';
 
 export interface KvOptions {
   readonly replicas: number;
@@ -34,6 +34,11 @@ export interface KvChange<T> {
 export interface WatchOptions {
   /** Called whenever the server shows that there is nothing newer, at least each second while all is well. */
   readonly onAlive?: () => void;
+}
+
+interface ReadOptions extends WatchOptions {
+  readonly signal: AbortSignal;
+  readonly headersOnly?: boolean;
 }
 
 interface Stored {
@@ -124,16 +129,14 @@ export class Kv<T> {
   /** Sorted. @throws DroverError `bus.unreachable` when it takes too long; `bus.recreated` when the bucket is gone */
   async keys(): Promise<string[]> {
     const out = new Set<string>();
-    const signal = AbortSignal.timeout(LIST_TIMEOUT_MS);
-    for await (const item of this.#read({ headersOnly: true, signal })) {
-      let pending = 0;
-      if (item.kind === 'begun') pending = item.pending;
-      else {
-        pending = item.message.info.pending;
-        if (isDeletion(item.message)) out.delete(keyOfSubject(this.#bucket, item.message.subject));
-        else out.add(keyOfSubject(this.#bucket, item.message.subject));
-      }
-      if (pending === 0) return [...out].sort();
+    for await (const item of this.#present({
+      headersOnly: true,
+      signal: AbortSignal.timeout(LIST_TIMEOUT_MS),
+    })) {
+      if (item === null) return [...out].sort();
+      const key = keyOfSubject(this.#bucket, item.subject);
+      if (isDeletion(item)) out.delete(key);
+      else out.add(key);
     }
     throw new DroverError('bus.unreachable', `the keys of bucket ${this.#bucket} cannot be read`);
   }
@@ -163,22 +166,16 @@ export class Kv<T> {
     known: Set<string>,
   ): AsyncGenerator<KvChange<T>, void, undefined> {
     const gone = new Set(known);
-    let synced = false;
-    for await (const item of this.#read({ ...options, signal })) {
-      let pending = 0;
-      if (item.kind === 'begun') pending = item.pending;
-      else {
-        pending = item.message.info.pending;
-        const change = this.#changeOf(item.message);
-        if (change !== null) {
-          gone.delete(change.key);
-          if (change.value === null) known.delete(change.key);
-          else known.add(change.key);
-          yield change;
-        }
+    for await (const item of this.#present({ ...options, signal })) {
+      if (item !== null) {
+        const change = this.#changeOf(item);
+        if (change === null) continue;
+        gone.delete(change.key);
+        if (change.value === null) known.delete(change.key);
+        else known.add(change.key);
+        yield change;
+        continue;
       }
-      if (synced || pending > 0) continue;
-      synced = true;
       for (const key of gone) {
         known.delete(key);
         yield { key, value: null, revision: 0 };
@@ -187,11 +184,42 @@ export class Kv<T> {
     }
   }
 
-  #read(options: {
-    signal: AbortSignal;
-    headersOnly?: boolean;
-    onAlive?: () => void;
-  }): ReturnType<typeof readOrdered> {
+  /**
+   * Every message, and once null: all that was there has come. Each says how many stand behind it; when the last of them leaves the stream before it is
+   * delivered (it expires, or is erased), none says so any more, and the server's word that there is nothing newer counts.
+   */
+  async *#present(options: ReadOptions): AsyncGenerator<JsMsg | null, void, undefined> {
+    const stop = new AbortController();
+    const idle = Promise.withResolvers<null>();
+    const items = this.#read({
+      ...options,
+      signal: AbortSignal.any([options.signal, stop.signal]),
+      onAlive: () => {
+        options.onAlive?.();
+        idle.resolve(null);
+      },
+    });
+    let next: ReturnType<typeof items.next> | null = null;
+    let synced = false;
+    try {
+      for (;;) {
+        next ??= items.next();
+        const read = synced ? await next : await Promise.race([next, idle.promise]);
+        if (read?.done === true) return;
+        if (read !== null) next = null;
+        if (read?.value.kind === 'message') yield read.value.message;
+        if (synced || (read !== null && pendingOf(read.value) > 0)) continue;
+        synced = true;
+        yield null;
+      }
+    } finally {
+      stop.abort();
+      await next?.catch(() => undefined); // nobody waits for it any more
+      await items.return();
+    }
+  }
+
+  #read(options: ReadOptions): ReturnType<typeof readOrdered> {
     return readOrdered(this.#bus, {
       stream: bucketStream(this.#bucket),
       start: 'last-per-subject',
@@ -254,4 +282,8 @@ export class Kv<T> {
 
 function isKeyConflict(error: unknown): boolean {
   return error instanceof DroverError && error.code === 'placement.conflict';
+}
+
+function pendingOf(item: OrderedItem): number {
+  return item.kind === 'begun' ? item.pending : item.message.info.pending;
 }

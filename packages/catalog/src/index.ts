@@ -1,6 +1,7 @@
 export * from './catalog.ts';
 export { KeyBucket } from './keys-bucket.ts';
 export { MasterKeys, newMasterKey, parseMasterKeys } from './keys-master.ts';
+export { openKeyRing } from './keys-open.ts';
 export type { KeyHead, StoredKey } from './keys-record.ts';
 export { KeyRing, type KeyRingOptions } from './keys-ring.ts';
 export { KeyStore, type TenantKeys } from './keys-store.ts';

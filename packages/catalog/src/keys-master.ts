@@ -70,6 +70,12 @@ export class MasterKeys {
     return this.#keys.get(generation) ?? this.#again(generation);
   }
 
+  /** The key of that generation as it stands now, when that is another one: a wrong one was put right. Null: it is the same, or gone. */
+  insteadOf({ generation, secret }: MasterKey): MasterKey | null {
+    const now = this.#again(generation);
+    return now === null || now.secret.equals(secret) ? null : now;
+  }
+
   #again(generation: number): MasterKey | null {
     if (performance.now() - this.#readAt < READ_AGAIN_MS) return null;
     this.#readAt = performance.now();

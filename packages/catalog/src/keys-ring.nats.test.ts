@@ -7,9 +7,13 @@ import {
   sealedUnder,
   walkBlock,
 } from '@drover/block';
+import { connectBus } from '@drover/bus';
 import { clusterId, DroverError, epoch, type Lsn, type TenantId, until } from '@drover/core';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { testNats } from '@drover/testkit';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { codeOf, FIRST, fresh, KeyWorld, masters, SECOND } from './keys.testing.ts';
+import { MasterKeys } from './keys-master.ts';
+import { openKeyRing } from './keys-open.ts';
 import { headName } from './keys-record.ts';
 import type { KeyRing, KeyRingOptions } from './keys-ring.ts';
 
@@ -162,6 +166,28 @@ describe('a ring', () => {
   });
 });
 
+describe('a ring that waits for NATS', () => {
+  it('is there when NATS is, and is not made when it is stopped before', async () => {
+    const server = await testNats();
+    const bus = await connectBus({ url: server.url, name: 'test' });
+    await server.kill9();
+    const stop = new AbortController();
+    const options = { replicas: 1, master: null };
+    const [given, left] = [
+      openKeyRing(bus, options, AbortSignal.timeout(60_000)),
+      openKeyRing(bus, options, stop.signal),
+    ];
+    stop.abort();
+    expect(await left).toBeUndefined();
+    await server.restart();
+    const ring = await given;
+    expect(ring?.current(fresh())).toBeNull();
+    await ring?.close();
+    await bus.close();
+    await server.stop();
+  });
+});
+
 describe('a ring that cannot have the key', () => {
   it.each([
     ['has no master key', null],
@@ -175,6 +201,37 @@ describe('a ring that cannot have the key', () => {
     expect(refusal(() => blockOf(ring, sealed))).toBe('key.unavailable');
     expect(refusal(() => read(ring, block))).toBe('block.sealed');
     expect(read(ring, blockOf(ring, open))).toBe('secret'); // of others it is no matter
+  });
+
+  it('says which master key is wrong, and goes on when it is put right', async () => {
+    const tenant = fresh();
+    await world.store().seal(tenant);
+    const block = blockOf(await ringOf(), tenant);
+    let line = SECOND.replace('2:', '1:');
+    const ring = await ringOf({ master: new MasterKeys(() => line) });
+    expect(() => read(ring, block)).toThrow(/generation 1 of the master key that is here is not the one/);
+    expect(() => blockOf(ring, tenant)).toThrow(/generation 1 of the master key that is here is not the one/);
+    line = FIRST;
+    await saw(ring, () => refusal(() => ring.current(tenant)) === 'none');
+    expect(read(ring, blockOf(ring, tenant))).toBe('secret');
+  });
+
+  it('knows what is gone for good from what it has not seen', async () => {
+    const tenant = fresh();
+    await world.store().seal(tenant);
+    const ring = await ringOf();
+    expect([0, 1, 2].map((id) => ring.lacks(tenant, id))).toEqual([false, false, true]);
+    expect([ring.lacks(fresh(), 1), ring.isSealed(tenant), ring.isSealed(fresh())]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    await world.store().shred(tenant);
+    await saw(ring, () => !ring.has(tenant, 1));
+    expect([0, 1, 2].map((id) => ring.lacks(tenant, id))).toEqual([false, false, true]);
+    expect(() => ring.find(tenant, 1)).toThrow(/key 1: that key was shredded/);
+    expect(() => ring.find(tenant, 0)).toThrow(/nobody kept/);
+    expect(ring.isSealed(tenant)).toBe(true);
   });
 
   it('writes nothing when the record that says so was deleted', async () => {
@@ -191,6 +248,21 @@ describe('a ring that cannot have the key', () => {
     await world.store().seal(tenant); // mends it
     await saw(ring, () => refusal(() => ring.current(tenant)) === 'none');
     expect(read(ring, blockOf(ring, tenant))).toBe('secret');
+  });
+
+  it('writes nothing when the record that says so cannot be read', async () => {
+    const [tenant, other] = [fresh(), fresh()];
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    try {
+      await world.store().seal(tenant);
+      await world.bus.js.publish(`$KV.drover_keys.${headName(tenant)}`, 'no JSON');
+      const ring = await ringOf();
+      expect(refusal(() => blockOf(ring, tenant))).toBe('key.unavailable');
+      expect(idOf(ring, other)).toBeNull();
+    } finally {
+      warned.mockRestore();
+      await world.bus.jsm.streams.purge('KV_drover_keys', { filter: `$KV.drover_keys.${headName(tenant)}` });
+    }
   });
 
   it('writes nothing once it is closed', async () => {

@@ -5,18 +5,11 @@
  */
 import type { KeyObject } from 'node:crypto';
 import type { Bus, KvChange } from '@drover/bus';
-import {
-  type Closeable,
-  cancelled,
-  DroverError,
-  describeError,
-  isCancelled,
-  sleep,
-  type TenantId,
-} from '@drover/core';
+import { type Closeable, cancelled, DroverError, isCancelled, sleep, type TenantId } from '@drover/core';
 import { KeyBucket } from './keys-bucket.ts';
-import type { MasterKeys } from './keys-master.ts';
+import type { MasterKey, MasterKeys } from './keys-master.ts';
 import { type KeyRecord, keyName, newSecret, parseName, type StoredKey, unwrap } from './keys-record.ts';
+import { PUT_RIGHT, shreddedKey, unavailable, unopened } from './keys-refusals.ts';
 import { TenantKeyring } from './keys-tenant.ts';
 
 export interface KeyRingOptions {
@@ -49,7 +42,6 @@ export class KeyRing implements Closeable {
   readonly #keys = new Map<string, RingKey>();
   readonly #loading = new Map<string, Promise<void>>();
   #trouble: unknown = null;
-  #isSynced = false;
   #revision = 0;
   #ended: Promise<void> = Promise.resolve();
 
@@ -90,20 +82,33 @@ export class KeyRing implements Closeable {
     return key;
   }
 
-  /** Null: there is no such key, as far as this ring has seen: {@link load} looks again. @throws DroverError `block.sealed` when it cannot be unwrapped */
+  /**
+   * Null: there is no such key, as far as this ring has seen: {@link load} looks again.
+   * @throws DroverError `block.sealed` when it was shredded, or is there and cannot be unwrapped
+   */
   find(tenant: TenantId, id: number): RingKey | null {
-    const stored = this.#tenants.get(tenant)?.key(id) ?? null;
+    const ring = this.#tenants.get(tenant);
+    if (id === 0 || ring?.isShredded(id)) throw shreddedKey(tenant, id);
+    const stored = ring?.key(id) ?? null;
     if (stored === null) return null;
     const key = this.#unwrapped(tenant, stored);
     if (typeof key !== 'string') return key;
-    throw new DroverError('block.sealed', `a block of tenant ${tenant} is sealed under key ${id}: ${key}`, {
-      facts: { tenant, keyId: id },
-      hint: 'give this process the master key ([security] master_key), then `drover ledger retry`',
-    });
+    throw unopened(tenant, id, key, PUT_RIGHT);
+  }
+
+  /** {@link load} may find it: it is not here, and not known to be gone for good. */
+  lacks(tenant: TenantId, id: number): boolean {
+    const ring = this.#tenants.get(tenant);
+    return id !== 0 && (ring === undefined || (ring.key(id) === null && !ring.isShredded(id)));
   }
 
   has(tenant: TenantId, id: number): boolean {
     return id === 0 || (this.#tenants.get(tenant)?.key(id) ?? null) !== null;
+  }
+
+  /** Its blocks are to be read by nobody else, or were once. */
+  isSealed(tenant: TenantId): boolean {
+    return this.#tenants.get(tenant)?.hasHead ?? false;
   }
 
   /** A block may come before the news of its key: asks the bucket itself. Afterwards {@link find} gives what there is. @throws DroverError `bus.unreachable` */
@@ -144,8 +149,9 @@ export class KeyRing implements Closeable {
     if (master === null) return 'no master key is configured here';
     const generation = master.find(stored.master);
     if (generation === null) return `generation ${stored.master} of the master key is not here`;
-    const secret = unwrap(generation, tenant, stored);
-    if (secret === null) return `generation ${stored.master} of the master key does not unwrap it`;
+    const secret = unwrap(generation, tenant, stored) ?? unwrapInstead(master, generation, tenant, stored);
+    if (secret === null)
+      return `generation ${stored.master} of the master key that is here is not the one it was wrapped under`;
     return this.#keep(name, () => ({ id: stored.id, secret }));
   }
 
@@ -164,13 +170,17 @@ export class KeyRing implements Closeable {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
-        const onAlive = () => void this.#compare().catch(() => undefined); // it comes again
-        const watch = this.#bucket.records.watch(signal, { onAlive });
-        for await (const change of watch) this.#take(change);
+        const watch = this.#bucket.records.watch(signal);
+        for await (const change of watch) {
+          this.#take(change);
+          if (change.synced !== true) continue;
+          await this.#complete();
+          this.#trouble = null;
+          this.#synced.resolve();
+        }
       } catch (error) {
         if (signal.aborted || isCancelled(error)) break;
         this.#trouble = error;
-        this.#isSynced = false;
         this.#options.onTrouble?.(error);
         await sleep(AGAIN_MS, signal).catch(() => undefined);
       }
@@ -179,25 +189,25 @@ export class KeyRing implements Closeable {
     this.#synced.reject(cancelled());
   }
 
-  /** When the last of what was there is erased before it comes, the marker does not come either: then the names tell whether all was read. */
-  async #compare(): Promise<void> {
-    if (this.#isSynced) return;
-    const names = await this.#bucket.names();
-    if (names.every(({ tenant, id }) => id !== 'head' || this.#tenants.get(tenant)?.hasHead))
-      this.#isCurrent();
-  }
-
-  #isCurrent(): void {
-    this.#trouble = null;
-    this.#isSynced = true;
-    this.#synced.resolve();
+  /**
+   * Nobody may pass for unsealed because his head did not come: those that stand in the bucket and are not here are asked for one by one; one that cannot
+   * be read counts as lost.
+   */
+  async #complete(): Promise<void> {
+    for (const { tenant, id } of await this.#bucket.names()) {
+      if (id !== 'head' || this.#tenants.get(tenant)?.hasHead) continue;
+      try {
+        const head = await this.#bucket.head(tenant);
+        if (head !== null) this.#ringOf(tenant).takeHead(head.value);
+      } catch (error) {
+        if (error instanceof DroverError && error.disposition === 'retry') throw error;
+        this.#ringOf(tenant).takeHead(null);
+      }
+    }
   }
 
   #take(change: KvChange<KeyRecord>): void {
-    if (change.synced) {
-      this.#isCurrent();
-      return;
-    }
+    if (change.synced) return;
     if (change.revision > 0) this.#revision = change.revision;
     const name = parseName(change.key);
     if (name === undefined) return;
@@ -210,10 +220,8 @@ export class KeyRing implements Closeable {
   }
 }
 
-function unavailable(tenant: TenantId, why: string, cause?: unknown): DroverError {
-  const text = cause === undefined ? why : `${why} (${describeError(cause)})`;
-  return new DroverError('key.unavailable', `tenant ${tenant} cannot be sealed: ${text}`, {
-    facts: { tenant },
-    hint: 'nothing of it is published unsealed; `drover key list` shows which keys there are',
-  });
+/** The file may hold another key by now. */
+function unwrapInstead(master: MasterKeys, wrong: MasterKey, tenant: TenantId, stored: StoredKey) {
+  const other = master.insteadOf(wrong);
+  return other === null ? null : unwrap(other, tenant, stored);
 }

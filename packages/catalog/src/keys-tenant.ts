@@ -8,11 +8,11 @@ export class TenantKeyring {
   /** Null: the head was deleted, which Drover never does. From then on nobody knows whether the tenant is sealed. */
   takeHead(head: KeyHead | null): void {
     this.#head = head ?? 'lost';
-    for (const id of this.#stored.keys()) if (this.#isShredded(id)) this.#stored.delete(id);
+    for (const id of this.#stored.keys()) if (this.isShredded(id)) this.#stored.delete(id);
   }
 
   takeKey(id: number, stored: StoredKey | null): void {
-    if (stored === null || stored.id !== id || this.#isShredded(id)) this.#stored.delete(id);
+    if (stored === null || stored.id !== id || this.isShredded(id)) this.#stored.delete(id);
     else this.#stored.set(id, stored);
   }
 
@@ -35,7 +35,7 @@ export class TenantKeyring {
     return this.#stored.keys();
   }
 
-  #isShredded(id: number): boolean {
+  isShredded(id: number): boolean {
     return this.#head !== null && this.#head !== 'lost' && id <= this.#head.shredded;
   }
 }

@@ -124,11 +124,11 @@ export const CATALOGUE = {
   },
   'block.sealed': {
     disposition: 'park',
-    doc: 'A block is sealed under a key that this reader does not have; the text names the tenant, the key and why. When the master key was not given to this process or not in the right generation, give it (`[security] master_key`) and `drover ledger retry`. When the keys were shredded, nothing opens the block again.',
+    doc: 'A block is sealed under a key that this reader does not have; the text names the tenant, the key and why. When the master key was not given to this process or is not the right one, give it (`[security] master_key`): the tenant goes on by itself. When the keys were shredded, nothing opens the block again: `drover tenant seal`, then copy the tenant anew.',
   },
   'key.unavailable': {
     disposition: 'retry',
-    doc: 'The changes of a tenant are to be sealed and its key cannot be had: the master key is missing or of another generation, or the bucket `drover_keys` has lost it. Nothing is published unsealed: the reader waits, and the source keeps its WAL.',
+    doc: 'The changes of a tenant are to be sealed and its key cannot be had: the master key is missing or of another generation, or the bucket `drover_keys` has lost it. Nothing is published unsealed: the reader stands still until it can be had, and the source keeps its WAL.',
   },
   'key.master': {
     disposition: 'fatal',

@@ -3,6 +3,7 @@
  * partition and every database of the target, a pipeline. Wiring only.
  */
 import { connectBus, holdLease, paged, serveRpc } from '@drover/bus';
+import { MasterKeys, openKeyRing } from '@drover/catalog';
 import { metricsPort, type RunOptions, roleConnection } from '@drover/config';
 import { Closer, DroverError, describeError, must, sleep } from '@drover/core';
 import { type Logger, startTelemetry } from '@drover/telemetry';
@@ -30,6 +31,7 @@ export async function run(options: ApplyOptions): Promise<void> {
   const closer = new Closer();
   let period: Period | undefined;
   let held = false;
+  let phase = 'waiting for NATS';
   try {
     const telemetry = closer.add(
       await startTelemetry({
@@ -39,13 +41,14 @@ export async function run(options: ApplyOptions): Promise<void> {
         port: options.metricsPort ?? metricsPort(signals.port, 'apply', config.clusters.indexOf(target)),
         logLevel: signals.logLevel,
         ...(signals.otlpUrl === undefined ? {} : { otlpUrl: signals.otlpUrl }),
-        ready: () => (period === undefined || !held ? 'waiting for the lease' : period.error),
+        ready: () => (period === undefined || !held ? phase : period.error),
       }),
     );
     const { log } = telemetry;
     const metrics = openApplyMetrics(telemetry.metrics, cluster, signals.topTenants);
     const auth = nats.user === undefined ? {} : { user: nats.user, password: nats.password ?? '' };
     const bus = closer.add(await connectBus({ url: nats.url, ...auth, name: `drover apply ${cluster}` }));
+    const master = MasterKeys.at(config.security.masterKey);
     const probe = roleConnection(target, 'drover_apply', config.security.secret);
     const observing = observeTarget(bus, cluster, probe, signal);
     const working = (): Period => {
@@ -73,7 +76,13 @@ export async function run(options: ApplyOptions): Promise<void> {
       }),
     );
     let ready = false;
-    while (!signal.aborted) {
+    const onTrouble = (error: unknown): void =>
+      log.warn('keys cannot be watched', { error: describeError(error) });
+    phase = 'waiting for the keys of sealed tenants: bucket drover_keys';
+    const keys = await openKeyRing(bus, { replicas: nats.replicas, master, onTrouble }, signal);
+    if (keys !== undefined) closer.add(keys);
+    phase = 'waiting for the lease';
+    while (keys !== undefined && !signal.aborted) {
       const stop = new AbortController();
       const lease = await holdLease(bus, {
         key: `apply.${cluster}`,
@@ -91,7 +100,7 @@ export async function run(options: ApplyOptions): Promise<void> {
       held = true;
       const { failpoint } = options;
       const traced = applyTraces(telemetry.tracer, cluster);
-      period = new Period({ config, target, bus, log, metrics, traced, failpoint });
+      period = new Period({ config, target, bus, log, metrics, keys, traced, failpoint });
       log.info('applying', { cluster, pipelines: period.pipelines });
       if (!ready) options.onReady?.({ metricsUrl: telemetry.url, cluster });
       ready = true;

@@ -3,6 +3,7 @@
  * from getting in each other's way; what keeps them from doing harm is the streams' expected last sequence.
  */
 import { type Bus, checkDurability, connectBus, ensureStream, holdLease, serveRpc } from '@drover/bus';
+import { MasterKeys, openKeyRing } from '@drover/catalog';
 import {
   type ClusterConfig,
   type Config,
@@ -71,6 +72,13 @@ export async function run(options: CdcOptions): Promise<void> {
     const bus = closer.add(await connectBus({ url, ...credentials, name: `drover cdc ${cluster.name}` }));
     await makeStreams(bus, cluster, config);
     void tellDurability(bus, config, log);
+    const master = MasterKeys.at(config.security.masterKey);
+    const onTrouble = (error: unknown) =>
+      log.error('keys cannot be watched', { error: describeError(error) });
+    phase = 'waiting for the keys of sealed tenants: bucket drover_keys';
+    const keys = await openKeyRing(bus, { replicas: config.nats.replicas, master, onTrouble }, signal);
+    if (keys === undefined) return; // stopped
+    closer.add(keys);
     const replicas = replicasOf(config, cluster);
     replicas?.follow(bus, cluster.name, AbortSignal.any([signal, ending.signal]));
     closer.add(
@@ -79,6 +87,8 @@ export async function run(options: CdcOptions): Promise<void> {
         trouble: trouble(),
         durability: config.nats.durability,
         warnings: warnings(),
+        /** Of the tenants' keys: a change up to here is in force. */
+        keysRevision: keys.revision,
         slots: watches.flatMap((watch) => watch.health ?? []),
         ...(session?.status ?? { databases: [], partitions: [] }),
       })),
@@ -97,6 +107,7 @@ export async function run(options: CdcOptions): Promise<void> {
             telemetry,
             metrics,
             replicas,
+            keys,
             ...(options.failpoint === undefined ? {} : { failpoint: options.failpoint }),
             ...(options.partBytes === undefined ? {} : { partBytes: options.partBytes }),
             onStreaming: () => {

@@ -28,6 +28,16 @@ export const cdcMetrics = defineMetrics({
     'Blocks stored otherwise because of a fault in the encoding as columns: a bug to be reported; nothing is lost.',
     READER,
   ),
+  sealed: counter(
+    'drover_cdc_sealed_blocks_total',
+    'Blocks of sealed tenants, encrypted with their keys.',
+    READER,
+  ),
+  keyMissing: gauge(
+    'drover_cdc_key_missing',
+    '1 while the reader stands still because a tenant is to be sealed and its key cannot be had.',
+    READER,
+  ),
   inFlight: gauge('drover_cdc_in_flight_bytes', 'Bytes published and not acknowledged.', READER),
   held: gauge(
     'drover_cdc_held_bytes',

@@ -2,6 +2,7 @@
  * The time during which this process holds the cluster's lease: one publisher per partition, one reader per database, and what
  * they tell others. Readers end before publishers, and any of them that must not go on ends all.
  */
+import type { SealingKeys } from '@drover/block';
 import { type Bus, openPublisher, type Publisher } from '@drover/bus';
 import { type ClusterConfig, type Config, roleConnection } from '@drover/config';
 import { Closer, DroverError, sleep } from '@drover/core';
@@ -20,6 +21,8 @@ export interface SessionOptions {
   readonly metrics: CdcMetrics;
   /** Null: what the bus has acknowledged is confirmed. */
   readonly replicas: ReplicaPositions | null;
+  /** Of sealed tenants. */
+  readonly keys: SealingKeys;
   readonly failpoint?: (name: Failpoint) => void;
   readonly partBytes?: number;
   /** Once, when every database is being read. */
@@ -99,7 +102,7 @@ export class Session {
   }
 
   async #open(closer: Closer): Promise<void> {
-    const { config, cluster, bus, telemetry, metrics, replicas, failpoint, partBytes } = this.#options;
+    const { config, cluster, bus, telemetry, metrics, replicas, keys, failpoint, partBytes } = this.#options;
     const publishers: Publisher[] = [];
     for (let partition = 0; partition < config.nats.partitions; partition++) {
       publishers.push(
@@ -122,6 +125,7 @@ export class Session {
           log: telemetry.log,
           metrics,
           replicas,
+          keys,
           tracer: telemetry.tracer,
           ...(failpoint === undefined ? {} : { failpoint }),
           ...(partBytes === undefined ? {} : { partBytes }),
@@ -132,6 +136,11 @@ export class Session {
     );
   }
 
+  #streamSignal(): 'ok' | 'fail' | 'unknown' {
+    if (this.#readers.some((reader) => reader.healthy)) return 'ok';
+    return this.#readers.some((reader) => reader.waitsForKey) ? 'unknown' : 'fail';
+  }
+
   /** Says twice a second whether the cluster answers, to whoever decides about failover. */
   async #observe(signal: AbortSignal): Promise<void> {
     const { cluster, bus, config } = this.#options;
@@ -140,7 +149,7 @@ export class Session {
     try {
       while (!signal.aborted) {
         const query = (await probe.ask(signal)) ? 'ok' : 'fail';
-        const stream = this.#readers.some((reader) => reader.healthy) ? 'ok' : 'fail';
+        const stream = this.#streamSignal();
         const observation = {
           observer,
           kind: 'cdc',

@@ -30,7 +30,8 @@ export class Opener {
       throw sealed(tenant, keyId, keyId === 0 ? 'nobody has kept that key' : 'there is no such key');
     }
     const known = this.#knownOf(key);
-    if (known.check !== mark.check) throw sealed(tenant, keyId, 'the key of that number is another one');
+    if (known.check !== mark.check)
+      throw sealed(tenant, keyId, 'the key of that number is another one', { isAnother: true });
     const body = decrypt(block, bodyStart, derived(known, key, mark.salt), nonceOf(mark.number));
     if (body !== null) return body;
     throw new DroverError(
@@ -62,9 +63,14 @@ function derived({ sessions }: Known, key: DataKey, salt: Buffer): KeyObject {
 }
 
 /** A block that cannot be opened here: which key of which tenant is missing, and why. */
-export function sealed(tenant: TenantId, keyId: number, why: string): DroverError {
+export function sealed(
+  tenant: TenantId,
+  keyId: number,
+  why: string,
+  more: Readonly<Record<string, unknown>> = {},
+): DroverError {
   return new DroverError('block.sealed', `a block of tenant ${tenant} is sealed under key ${keyId}: ${why}`, {
-    facts: { tenant, keyId },
-    hint: '`drover key list` shows which keys there are',
+    facts: { tenant, keyId, ...more },
+    hint: '`drover key list` shows which keys there are; when the right one is back, `drover ledger retry`',
   });
 }

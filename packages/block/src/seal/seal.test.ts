@@ -1,6 +1,6 @@
 import { DroverError, tenantId } from '@drover/core';
 import { describe, expect, it } from 'vitest';
-import { BlockWriter, Packer, readHeader, sealedUnder, walkBlock } from '../index.ts';
+import { BlockWriter, Packer, peekSeal, readHeader, sealedUnder, walkBlock } from '../index.ts';
 import { packMark, unpackMark } from './mark.ts';
 import { ACME, blockOf, dataKey, Keys, META, open, sealing, withChecksum } from './seal.testing.ts';
 import { Sealer } from './sealer.ts';
@@ -33,6 +33,11 @@ describe('a sealed block', () => {
     expect(sealedUnder(block)).toEqual({ tenant: ACME, keyId: 2 });
     expect(sealedUnder(blockOf(SECRET, new Packer('none')))).toBeNull();
     expect(sealedUnder(Buffer.from('no block'))).toBeNull();
+    const sealedOne = blockOf(SECRET, sealing(new Keys().add(ACME)));
+    expect(peekSeal(sealedOne)).toEqual({ tenant: ACME, keyId: 1 });
+    for (let length = 0; length < sealedOne.length; length++)
+      expect(() => peekSeal(sealedOne.subarray(0, length))).not.toThrow();
+    expect(peekSeal(blockOf(SECRET, new Packer('none')))).toBeNull();
   });
 
   it('keeps what its header says of a streamed transaction', () => {
@@ -54,13 +59,13 @@ describe('a sealed block', () => {
   });
 
   it.each([
-    ['without the key', new Keys(), 'there is no such key'],
-    ['with another key of the same number', new Keys().add(ACME), 'another one'],
-    ['with the keys of another tenant', new Keys().add(GLOBEX), 'there is no such key'],
-  ])('is refused %s, by tenant and key', (_, others, why) => {
+    ['without the key', new Keys(), 'there is no such key', {}],
+    ['with another key of the same number', new Keys().add(ACME), 'another one', { isAnother: true }],
+    ['with the keys of another tenant', new Keys().add(GLOBEX), 'there is no such key', {}],
+  ])('is refused %s, by tenant and key', (_, others, why, more) => {
     const keys = new Keys().add(ACME);
     const error = refusal(() => open(blockOf(SECRET, sealing(keys)), others));
-    expect([error.code, error.facts]).toEqual(['block.sealed', { tenant: ACME, keyId: 1 }]);
+    expect([error.code, error.facts]).toEqual(['block.sealed', { tenant: ACME, keyId: 1, ...more }]);
     expect(error.message).toContain(why);
   });
 

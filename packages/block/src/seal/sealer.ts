@@ -27,6 +27,8 @@ export class Sealer {
   readonly #blocksMax: number;
   /** What a key's holder forgets is forgotten here. */
   readonly #sessions = new WeakMap<DataKey, Session>();
+  /** Blocks that were given a seal. */
+  sealed = 0;
 
   /** `blocksMax`: blocks of one session; then it begins another. */
   constructor(keys: SealingKeys, blocksMax = BLOCKS_MAX) {
@@ -38,6 +40,7 @@ export class Sealer {
   next(tenant: TenantId): Seal | null {
     const key = this.#keys.current(tenant);
     if (key === null) return null;
+    this.sealed++;
     const session = this.#session(key);
     const number = session.next++;
     const { check, salt } = session;

@@ -229,6 +229,7 @@ export function park(target: Target, entry: Entry, error: unknown, log: Logger):
         error: failure.message,
         sqlstate: failure.sqlstate ?? null,
         hint: failure.detail ?? null,
+        ...(error instanceof DroverError && error.code === 'block.sealed' ? error.facts : {}),
         ...(block === null || tx === undefined ? {} : describeChanges(block, tx.from, end?.to ?? tx.to)),
       },
     };

@@ -22,10 +22,11 @@ SELECT $1, $2, $3::bigint, $4::pg_lsn, $5::int, $6, $7::bigint, $8, $9, $10::jso
 WHERE NOT EXISTS (SELECT FROM drover.ledger l WHERE l.tenant = $1 AND l.source = $2 AND l.commit_lsn = $4::pg_lsn
   AND l.part = $5::int AND l.kind = $8 AND l.stream = $6 AND l.stream_seq = $7::bigint)`;
 
-/** Parked again by the same transaction: its row is opened again with the newer reason. */
+/** Parked again by the same transaction (where none can be named, by the same message): its row is opened again with the newer reason. */
 const REOPEN = `
 UPDATE drover.ledger SET reason = $5, detail = $6::jsonb, status = 'open', resolved_at = NULL, resolved_by = NULL
-WHERE tenant = $1 AND source = $2 AND commit_lsn = $3::pg_lsn AND part = $4::int AND kind = 'poison'`;
+WHERE tenant = $1 AND source = $2 AND commit_lsn = $3::pg_lsn AND part = $4::int AND kind = 'poison'
+  AND ($3::pg_lsn <> '0/0' OR stream = $7 AND stream_seq = $8::bigint)`;
 
 /** A transaction that was poison once and has been applied or passed over since; with it, what stood before it was applied. */
 const SETTLE = `
@@ -37,7 +38,17 @@ export function writeNote(flight: Flight, note: LedgerNote): void {
   const part = String(note.header.part);
   const detail = json(note.detail);
   if (note.kind === 'poison') {
-    flight.statement(REOPEN, [note.tenant, note.header.source, lsn, part, note.reason, detail]);
+    const seq = String(note.seq);
+    flight.statement(REOPEN, [
+      note.tenant,
+      note.header.source,
+      lsn,
+      part,
+      note.reason,
+      detail,
+      note.stream,
+      seq,
+    ]);
   }
   flight.statement(INSERT_ONCE, [
     note.tenant,

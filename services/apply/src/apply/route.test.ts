@@ -1,8 +1,9 @@
 import { BlockWriter } from '@drover/block';
-import { clusterId, type Epoch, LSN_ZERO, type Lsn, type TenantId } from '@drover/core';
+import { clusterId, DroverError, type Epoch, LSN_ZERO, type Lsn, type TenantId } from '@drover/core';
 import { describe, expect, it } from 'vitest';
 import { byTransaction, type Entry, toEntry } from '../changes/entry.ts';
 import { tuple } from '../changes/tuple.testing.ts';
+import { unopenedBlock } from '../changes/unseal.ts';
 import type { TenantState } from '../decide/tenant-state.ts';
 import { type RouteContext, route } from './route.ts';
 
@@ -191,5 +192,60 @@ describe('a batch', () => {
       ['absent', 1],
       ['already', 1],
     ]);
+  });
+});
+
+describe('a sealed block that cannot be opened', () => {
+  const why = new DroverError('block.sealed', 'sealed under key 3: no', {
+    facts: { keyId: 3 },
+    hint: 'do that',
+  });
+  /** As `toEntry` makes it: the header, and why not. */
+  const unopened = (spec: Spec): Entry => {
+    const { block, ...rest } = entry(spec);
+    return { ...rest, block: block === null ? null : unopenedBlock(block.header), to: 0, error: why };
+  };
+
+  it.each([main, lane])('parks its tenant in front of it, with the reason and what to do', (context) => {
+    const a = state({ feed: context === main ? 'live' : 'catchup' });
+    const routed = route([unopened({ seq: 11, txs: [110, 120] })], of(a), context);
+    expect(a).toMatchObject({ feed: 'parked', streamSeq: 10, commitLsn: 100n });
+    expect(a.reason).toBe('block.sealed: sealed under key 3: no; do that');
+    expect(written(routed)).toEqual([]);
+    expect([...routed.counts]).toEqual([['unopened', 1]]);
+    // No transaction of it can be named, so an operator cannot pass over one.
+    expect(routed.notes).toMatchObject([{ kind: 'poison', lsn: 0n, seq: 11, detail: { keyId: 3 } }]);
+  });
+
+  it('of the first part of a large transaction waits for the lane, which parks it', () => {
+    const a = state();
+    route([unopened({ seq: 11, txs: [110], complete: false })], of(a), main);
+    expect(a).toMatchObject({ feed: 'catchup', streamSeq: 10 });
+  });
+
+  it('that was written under an ended epoch is on record all the same', () => {
+    const a = state({ role: 'primary', source: null, feed: null });
+    const routed = route([unopened({ seq: 11, txs: [110, 120] })], of(a), main);
+    expect(routed.notes).toMatchObject([
+      { kind: 'stale_epoch', lsn: 110n, detail: { transactions: 2, changes: 2, keyId: 3 } },
+    ]);
+    const nothing = unopened({ seq: 12, txs: [[130, '{}']] });
+    expect(route([nothing], of(state({ role: 'primary', source: null, feed: null })), main).notes).toEqual(
+      [],
+    );
+  });
+
+  it('of a newer epoch holds its tenant as any other does', () => {
+    const a = state();
+    route([unopened({ seq: 11, txs: [110], epoch: 6 })], of(a), main);
+    expect(a).toMatchObject({ feed: 'held', reason: 'epoch:6', streamSeq: 10 });
+  });
+
+  it('of others is nobody’s matter here: parked already, applied already, not held', () => {
+    for (const row of [state({ feed: 'parked' }), state({ streamSeq: 11 }), undefined]) {
+      const before = row === undefined ? undefined : { ...row };
+      const routed = route([unopened({ seq: 11, txs: [110] })], row === undefined ? of() : of(row), main);
+      expect([routed.notes, routed.parked, row]).toEqual([[], [], before]);
+    }
   });
 });

@@ -2,7 +2,7 @@
  * What a batch means: for every entry the decision of the table, for every tenant its row afterwards. Pure: the rows as read
  * under lock come in and are moved on in memory; the transaction then writes what this says, or nothing of it.
  */
-import { assert, type ClusterId, type DroverError, type Lsn } from '@drover/core';
+import { assert, type ClusterId, type DroverError, describeError, type Lsn } from '@drover/core';
 import type { Transaction } from '../changes/decoded-block.ts';
 import { describeChanges } from '../changes/describe.ts';
 import { type EarlyHeader, type Entry, reachesEnd } from '../changes/entry.ts';
@@ -132,11 +132,14 @@ class Router {
     if (header === undefined) return;
     const { stream, lane } = this.#context;
     const decision = decide(state, { header, stream, seq: entry.seq }, lane);
-    this.#count(decision.kind);
+    const { error } = entry;
+    const refused = error !== null && (decision.kind === 'apply' || decision.kind === 'stale');
+    this.#count(refused ? 'unopened' : decision.kind);
     if (state === undefined) return;
     switch (decision.kind) {
       case 'apply':
-        this.#apply(entry, state);
+        if (error === null) this.#apply(entry, state);
+        else this.#park(entry, state, `${error.code}: ${describeError(error)}`);
         return;
       case 'stale':
         this.#stale(entry, state, decision.why);
@@ -260,10 +263,30 @@ class Router {
       if (tx.to > tx.from || parts > 0) this.#note(entry, tx, state, 'stale_epoch', why);
       this.#messages(tx, true);
     }
+    if (entry.error !== null) this.#unread(entry, entry.error, state, why);
     if (this.#isOurs(state) && reachesEnd(entry)) {
       this.#at(state, entry.seq);
       this.#dirty.add(state);
     }
+  }
+
+  /** That it was written is on record, though nobody here can say what. */
+  #unread(entry: Entry, error: DroverError, state: TenantState, why: string): void {
+    const header = entry.block?.header;
+    if (header === undefined) return;
+    const parts = commitOf(entry)?.streamed.parts ?? 0;
+    if (header.changes === 0 && parts === 0) return;
+    const { stream } = this.#context;
+    this.#notes.push({
+      kind: 'stale_epoch',
+      tenant: state.tenant,
+      header,
+      lsn: header.firstLsn,
+      stream,
+      seq: entry.seq,
+      reason: why,
+      detail: { ...unreadable(error), transactions: header.transactions, changes: header.changes },
+    });
   }
 
   #hold(entry: Entry, state: TenantState, reason: string): void {
@@ -305,15 +328,17 @@ class Router {
       part: 0,
       firstLsn: 0n as Lsn,
     };
+    // Not one transaction of it can be named, so none can be passed over.
+    const lsn = entry.error === null ? header.firstLsn : (0n as Lsn);
     this.#notes.push({
       kind: 'poison',
       tenant: state.tenant,
       header,
-      lsn: header.firstLsn,
+      lsn,
       stream,
       seq: entry.seq,
       reason,
-      detail: {},
+      detail: entry.error === null ? {} : unreadable(entry.error),
     });
   }
 
@@ -386,3 +411,7 @@ function isStrict(header: EarlyHeader | null, state: TenantState): boolean {
 
 /** The row says where in a stream a newer epoch begins. */
 const isMarked = (state: TenantState): boolean => state.reason !== null && EPOCH_MARK.test(state.reason);
+
+function unreadable(error: DroverError): Readonly<Record<string, unknown>> {
+  return { ...error.facts, error: error.message, hint: error.hint ?? null };
+}

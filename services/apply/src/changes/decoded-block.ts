@@ -2,7 +2,7 @@
  * A block read into flat arrays: where each change's tuples stand in the block's bytes, and which source transaction
  * they belong to. The body is kept as it is, no object is made per row.
  */
-import { type BlockHeader, type BlockVisitor, type Relation, walkBlock } from '@drover/block';
+import { type BlockHeader, type BlockVisitor, type Opener, type Relation, walkBlock } from '@drover/block';
 import type { Lsn } from '@drover/core';
 
 export const INSERT = 1;
@@ -55,10 +55,11 @@ const EMPTY = Buffer.alloc(0);
 /** One row of the largest that PostgreSQL sends (1 GB, MaxAllocSize) behind a block's worth of others. */
 const ROW_BLOCK_BYTES_MAX = 0x4400_0000;
 
-/** @throws DroverError `block.corrupt`, `block.version` */
-export function decodeBlock(data: Buffer, header: BlockHeader): DecodedBlock {
+/** @throws DroverError `block.corrupt`, `block.version`, `block.sealed` */
+export function decodeBlock(data: Buffer, header: BlockHeader, opener?: Opener): DecodedBlock {
   const collector = new Collector(header);
-  walkBlock(data, collector, { rawBytesMax: ROW_BLOCK_BYTES_MAX });
+  const rawBytesMax = ROW_BLOCK_BYTES_MAX;
+  walkBlock(data, collector, opener === undefined ? { rawBytesMax } : { rawBytesMax, opener });
   return collector.result();
 }
 

@@ -1,9 +1,10 @@
 /** One message of a stream as the pipelines pass it on: decoded once, cut by transactions where needed. */
-import { type BlockHeader, readHeader, type StreamedHeader } from '@drover/block';
+import { type BlockHeader, type Opener, readHeader, type StreamedHeader } from '@drover/block';
 import { HEARTBEAT_TOKEN, type InMessage } from '@drover/bus';
 import { DroverError, type Lsn, tenantFromToken } from '@drover/core';
 import { parseMessage } from '../apply/messages.ts';
 import { type DecodedBlock, decodeBlock } from './decoded-block.ts';
+import { unopenedBlock } from './unseal.ts';
 
 export interface Entry {
   /** Sequence of the message (of its last chunk). */
@@ -18,6 +19,7 @@ export interface Entry {
   /** Transactions `from` to `to - 1` of the block; the rest is not this entry's. */
   readonly from: number;
   readonly to: number;
+  /** Why its body could not be read. A `block` with one is sealed and could not be opened: of that the header alone is known. */
   readonly error: DroverError | null;
   readonly traceparent: string | undefined;
   /** Everything of the source that commits at or before it stands before this message. */
@@ -36,7 +38,7 @@ export type EarlyHeader = BlockHeader & { readonly streamed: StreamedHeader };
 const PART_BYTES = 256;
 
 /** Never throws: a damaged block becomes an entry that parks its tenant. */
-export function toEntry(message: InMessage, database: string): Entry {
+export function toEntry(message: InMessage, database: string, opener?: Opener): Entry {
   const base = {
     seq: message.seq,
     firstSeq: message.firstSeq,
@@ -51,14 +53,15 @@ export function toEntry(message: InMessage, database: string): Entry {
     begin: null,
     early: null,
   };
+  let header: BlockHeader | undefined;
   try {
-    const header = readHeader(message.data);
+    header = readHeader(message.data);
     const heartbeat = message.token === HEARTBEAT_TOKEN;
     if (header.database !== database) return { ...base, kind: 'elsewhere', tenant: '' };
     const early = earlyOf(header);
     if (early?.streamed.kind === 'part')
       return { ...base, kind: 'part', tenant: header.tenant, size: PART_BYTES, early };
-    const block = decodeBlock(message.data, header);
+    const block = decodeBlock(message.data, header, opener);
     const kind = heartbeat ? 'heartbeat' : 'block';
     const tenant = heartbeat ? '' : header.tenant;
     return {
@@ -75,6 +78,15 @@ export function toEntry(message: InMessage, database: string): Entry {
       error instanceof DroverError
         ? error
         : new DroverError('block.corrupt', 'a block could not be read', { cause: error });
+    if (header !== undefined && wrapped.code === 'block.sealed')
+      return {
+        ...base,
+        kind: 'block',
+        tenant: header.tenant,
+        block: unopenedBlock(header),
+        error: wrapped,
+        early: earlyOf(header),
+      };
     return { ...base, kind: 'damaged', tenant: tenantOf(message.token), error: wrapped };
   }
 }

@@ -4,6 +4,7 @@ import type { ClusterId } from '@drover/core';
 import type { ConnectOptions } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { BatchResult } from '../apply/batch.ts';
+import type { Unsealing } from '../changes/unseal.ts';
 import type { Board } from '../ddl/board.ts';
 import type { StreamedSlots } from '../streamed/slots.ts';
 
@@ -24,6 +25,8 @@ export interface PipelineDeps {
   readonly board: Board;
   /** Shared by all pipelines of a target. */
   readonly slots: StreamedSlots;
+  /** Keys of sealed tenants. */
+  readonly unsealing: Unsealing;
   readonly batchBytes: number;
   readonly lingerMs: number;
   /** `applied`: the source's slot holds what is not applied everywhere, so a stream that is lost comes again. */

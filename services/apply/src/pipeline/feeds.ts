@@ -9,6 +9,7 @@ import { mayResume } from '../decide/decide.ts';
 import { parseTenantState, TENANT_FIELDS, type TenantState } from '../decide/tenant-state.ts';
 
 const LOOK_MS = 500;
+const REOPEN_MS = 2000;
 /** A pause whose length is not known (this process was started meanwhile) ends this long after it began. */
 const UNKNOWN_PAUSE_MS = 60_000;
 
@@ -16,6 +17,8 @@ export interface FeedsOptions {
   readonly connect: ConnectOptions;
   readonly partitions: number;
   readonly log: Logger;
+  /** Asked now and then: lets parked tenants go on whose keys are there again. */
+  readonly reopen: (pool: PgPool) => Promise<void>;
   /** A tenant in `catchup`. */
   readonly wantLane: (source: ClusterId, partition: number, tenant: string) => void;
 }
@@ -32,6 +35,7 @@ export class Feeds {
   readonly #pauseEnds = new Map<string, number>();
   #nudge: () => void = () => undefined;
   #nudged = false;
+  #reopenedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: FeedsOptions) {
     this.#options = options;
@@ -74,7 +78,11 @@ export class Feeds {
   }
 
   async #look(): Promise<void> {
-    const { partitions, wantLane } = this.#options;
+    const { partitions, reopen, wantLane } = this.#options;
+    if (performance.now() - this.#reopenedMs > REOPEN_MS) {
+      this.#reopenedMs = performance.now();
+      await reopen(this.#pool);
+    }
     const rows = await this.#select(`role = 'replica' AND feed IN ('catchup', 'held')`);
     for (const { fields, age_ms } of rows) {
       let state = parseTenantState(fields);

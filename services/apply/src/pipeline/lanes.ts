@@ -191,7 +191,9 @@ export class Lanes {
         signal: AbortSignal.any([signal, lane.stop.signal]),
       });
       for await (const message of messages) {
-        await lane.queue.push(toEntry(message, deps.database));
+        const key = deps.unsealing.ready(message.data);
+        if (key !== null) await key;
+        await lane.queue.push(toEntry(message, deps.database, deps.unsealing.opener));
         if (lane.stop.signal.aborted) break;
       }
       lane.queue.end();
@@ -240,8 +242,8 @@ export class Lanes {
   async #streamed(lane: Lane, target: Target, header: CommitHeader): Promise<void> {
     const { deps, created, signal } = this.#options;
     const commit = await lane.queue.one(signal);
-    const { bus, source, partition } = deps;
-    const parts = readAgain({ bus, source, partition, created, signal }, commit, header);
+    const { bus, source, partition, unsealing } = deps;
+    const parts = readAgain({ bus, source, partition, created, signal, unsealing }, commit, header);
     const next = async (): Promise<Entry> => {
       const { value, done } = await parts.next();
       if (done === true || value === undefined) throw cancelled();
@@ -452,7 +454,9 @@ function mayPass(error: unknown, tries: number): boolean {
   return kind === 'conflict' && tries < VIOLATION_TRIES;
 }
 
+/** One that cannot be read stops its tenant, whatever it is a part of. */
 function isPart(entry: Entry): boolean {
   const header = entry.block?.header;
+  if (entry.error !== null) return false;
   return header !== undefined && (!header.complete || header.part > 0 || header.streamed !== undefined);
 }

@@ -1,10 +1,11 @@
 /** What runs while the lease of a target cluster is held: its pipelines and look-outs, and what they know about their tenants. */
 import { type Bus, publishEvent } from '@drover/bus';
 import { type ClusterConfig, type Config, roleConnection } from '@drover/config';
-import { formatLsn } from '@drover/core';
+import { formatLsn, type TenantId } from '@drover/core';
 import { originName, PgPool } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { BatchResult } from '../apply/batch.ts';
+import { type FetchedKeys, KeyFetcher } from '../changes/unseal.ts';
 import { Board } from '../ddl/board.ts';
 import type { ApplyMetrics, TenantLag } from '../metrics.ts';
 import { StreamedSlots } from '../streamed/slots.ts';
@@ -12,6 +13,7 @@ import { reportDurable } from './durable.ts';
 import { Feeds } from './feeds.ts';
 import { lagSeconds } from './freshness.ts';
 import { Pipeline } from './pipeline.ts';
+import { reopenSealed } from './reopen.ts';
 
 /** Tenants in catch-up named in the state of a pipeline; all are counted. */
 const LANES_TOLD_MAX = 100;
@@ -24,6 +26,8 @@ export interface PeriodOptions {
   readonly bus: Bus;
   readonly log: Logger;
   readonly metrics: ApplyMetrics;
+  /** Of sealed tenants. */
+  readonly keys: FetchedKeys & { isSealed(tenant: TenantId): boolean };
   /** Called after each committed transaction. */
   readonly traced: (result: BatchResult, seconds: number) => void;
   readonly failpoint: ((step: string) => Promise<void> | void) | undefined;
@@ -33,10 +37,12 @@ export class Period {
   readonly #options: PeriodOptions;
   readonly #pipelines: Pipeline[] = [];
   readonly #slots = new StreamedSlots();
+  readonly #unsealing: KeyFetcher;
   readonly #feeds = new Map<string, Feeds>();
 
   constructor(options: PeriodOptions) {
     this.#options = options;
+    this.#unsealing = new KeyFetcher(options.keys);
     for (const database of options.target.databases) this.#add(database);
   }
 
@@ -122,7 +128,7 @@ export class Period {
   }
 
   #add(database: string): void {
-    const { config, target, bus, log, metrics, traced, failpoint } = this.#options;
+    const { config, target, bus, log, metrics, keys, traced, failpoint } = this.#options;
     const { nats, apply } = config;
     const cluster = target.name;
     const connect = roleConnection(target, 'drover_apply', config.security.secret, database);
@@ -130,6 +136,7 @@ export class Period {
       connect,
       partitions: nats.partitions,
       log,
+      reopen: (pool) => reopenSealed(pool, keys, log),
       wantLane: (source, partition, tenant) => {
         const isFor = ({ deps: d }: Pipeline): boolean =>
           d.source === source && d.partition === partition && d.database === database;
@@ -156,6 +163,7 @@ export class Period {
             origin: database === target.databases[0] ? origin : `${origin}_${database}`,
             board,
             slots: this.#slots,
+            unsealing: this.#unsealing,
             batchBytes: apply.batchBytes,
             lingerMs: apply.lingerMs,
             durability: nats.durability,
@@ -164,7 +172,9 @@ export class Period {
               metrics.applied(source, result, seconds);
               traced(result, seconds);
               for (const { tenant, reason } of result.parked) {
-                publishEvent(bus, 'apply.parked', { cluster, source, tenant, reason });
+                // Events are kept, and errors may quote values.
+                const told = keys.isSealed(tenant as TenantId) ? reason.replace(/:.*/s, '') : reason;
+                publishEvent(bus, 'apply.parked', { cluster, source, tenant, reason: told });
               }
             },
             paused: (tenant, ms) => feeds.paused(tenant, ms),

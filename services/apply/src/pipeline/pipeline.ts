@@ -282,7 +282,7 @@ export class Pipeline {
   }
 
   async #feed(queue: EntryQueue, start: Start, signal: AbortSignal): Promise<void> {
-    const { bus, source, partition, database } = this.deps;
+    const { bus, source, partition, database, unsealing } = this.deps;
     const stop = (): void => queue.end(); // a full queue must not hold the shutdown up
     signal.addEventListener('abort', stop, { once: true });
     try {
@@ -296,7 +296,9 @@ export class Pipeline {
       });
       for await (const message of messages) {
         this.#pending = message.pending;
-        await queue.push(toEntry(message, database));
+        const key = unsealing.ready(message.data);
+        if (key !== null) await key;
+        await queue.push(toEntry(message, database, unsealing.opener));
       }
     } finally {
       signal.removeEventListener('abort', stop);

@@ -21,7 +21,7 @@ import {
   sleep,
 } from '@drover/core';
 import type { BatchResult } from '../apply/batch.ts';
-import { decodeBlock } from '../changes/decoded-block.ts';
+import { type DecodedBlock, decodeBlock } from '../changes/decoded-block.ts';
 import type { EarlyHeader, Entry } from '../changes/entry.ts';
 import type { PipelineDeps } from '../pipeline/deps.ts';
 import { Abandoned } from './abandoned.ts';
@@ -239,6 +239,8 @@ export class Group {
     this.#ready.delete(message.seq);
     const known = this.#tenants.get(header.tenant);
     if (known !== undefined && !ready) throw new Abandoned(`${header.tenant} is not live any more`);
+    const key = this.#options.deps.unsealing.ready(message.data);
+    if (key !== null) await this.#looking(key);
     // Who has had a part before that was not written is left to a lane of its own.
     if (known === undefined ? ready && header.part === 0 : header.part === known.next)
       this.#take(message, header);
@@ -260,14 +262,27 @@ export class Group {
   }
 
   #take(message: InMessage, header: BlockHeader): void {
+    const block = this.#decoded(message, header);
+    if (block === null) return;
     const tenant = this.#tenants.get(header.tenant) ?? { number: this.#tenants.size, next: 0 };
     this.#tenants.set(header.tenant, tenant);
     tenant.next++;
-    const block = decodeBlock(message.data, header);
     // Until it ends others wait for it, and holding it would hold up whoever reads the replica.
     if (block.truncates.size > 0) throw new Abandoned('it empties a table');
     const entry = { ...NO_ENTRY, tenant: header.tenant, seq: message.seq, firstSeq: message.firstSeq };
     this.#pieces.push({ tenant: tenant.number, entry, block });
+  }
+
+  /** Null: its key cannot be had, and nothing of the tenant is written here. Its lane comes to that at the commit. */
+  #decoded(message: InMessage, header: BlockHeader): DecodedBlock | null {
+    try {
+      return decodeBlock(message.data, header, this.#options.deps.unsealing.opener);
+    } catch (error) {
+      const sealed = error instanceof DroverError && error.code === 'block.sealed';
+      if (!sealed || this.#tenants.has(header.tenant)) throw error;
+      this.#taken.delete(header.tenant);
+      return null;
+    }
   }
 
   /** Everything is written: the main lane commits it, or has left that to us. */

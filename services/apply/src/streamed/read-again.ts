@@ -7,6 +7,7 @@ import { type Bus, consume, HEARTBEAT_TOKEN } from '@drover/bus';
 import { assert, type ClusterId, cancelled, DroverError, type TenantId, tenantToken } from '@drover/core';
 import { decodeBlock } from '../changes/decoded-block.ts';
 import type { Entry } from '../changes/entry.ts';
+import type { Unsealing } from '../changes/unseal.ts';
 import { committedAt, withoutRolledBack } from './part-rows.ts';
 
 export interface Again {
@@ -15,12 +16,13 @@ export interface Again {
   readonly partition: number;
   readonly created: string;
   readonly signal: AbortSignal;
+  readonly unsealing: Unsealing;
 }
 
 /** The commit of a streamed transaction, as its block's header says it. */
 export type CommitHeader = BlockHeader & { readonly streamed: StreamedCommit };
 
-/** @throws DroverError `bus.truncated`, `block.corrupt` */
+/** @throws DroverError `bus.truncated`, `block.corrupt`, `block.sealed` */
 export async function* readAgain(
   from: Again,
   commit: Entry,
@@ -37,7 +39,9 @@ export async function* readAgain(
     if (streamed?.kind !== 'part' || streamed.attempt !== attempt || streamed.xid !== xid) continue;
     if (found.database !== header.database) continue;
     if (found.part !== part) throw missing(part, commit);
-    const whole = decodeBlock(message, found);
+    const key = from.unsealing.ready(message);
+    if (key !== null) await key;
+    const whole = decodeBlock(message, found, from.unsealing.opener);
     const place = { lsn: header.lastLsn, timeUs: header.commitTimeUs, xid };
     const block = committedAt(withoutRolledBack(whole, rolledBack), place);
     const complete = ++part === parts;

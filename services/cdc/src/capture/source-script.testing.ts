@@ -1,5 +1,5 @@
 /** For tests: a source's transactions as parsed pgoutput calls, and what came out of the lanes read back. */
-import { type Relation, walkBlock } from '@drover/block';
+import { type BlockVisitor, type Relation, type WalkOptions, walkBlock } from '@drover/block';
 import type { Lsn } from '@drover/core';
 import type { Assembler } from './assembler.ts';
 import type { Outgoing } from './lane.ts';
@@ -86,10 +86,10 @@ export interface ReadBlock {
   readonly records: string[];
 }
 
-export function readBlock(token: string, block: Buffer): ReadBlock {
+export function readBlock(token: string, block: Buffer, options: WalkOptions = {}): ReadBlock {
   const names: string[] = [];
   const records: string[] = [];
-  const header = walkBlock(block, {
+  const visitor: BlockVisitor = {
     relation: (index, relation) => {
       names[index] = relation.name;
     },
@@ -102,7 +102,8 @@ export function readBlock(token: string, block: Buffer): ReadBlock {
     delete: (r, kind, bytes, s, e) => records.push(`-${names[r]} ${kind}:${columnsOf(bytes, s, e)}`),
     truncate: (rs, flags) => records.push(`truncate ${rs.map((r) => names[r]).join(',')} ${flags}`),
     message: (_lsn, prefix, content) => records.push(`message ${prefix} ${content.toString()}`),
-  });
+  };
+  const header = walkBlock(block, visitor, options);
   const { database, epoch, firstLsn, lastLsn, part, complete } = header;
   return { token, database, epoch, firstLsn, lastLsn, part, complete, records };
 }

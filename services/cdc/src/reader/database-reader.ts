@@ -7,7 +7,7 @@
 
 import { randomBytes } from 'node:crypto';
 import type { Relation } from '@drover/block';
-import { Packer } from '@drover/block';
+import { Packer, Sealer, type SealingKeys } from '@drover/block';
 import { type Bus, type Publisher, publishEvent } from '@drover/bus';
 import type { Config } from '@drover/config';
 import {
@@ -44,6 +44,7 @@ import type { CdcMetrics } from '../metrics.ts';
 import { type StoredMark, writeRecord } from '../watch/reader-record.ts';
 import type { Bound, Lineage, ReplicaPositions } from '../watch/replica-positions.ts';
 import { type Form, isUnsendable, OtherForm, readForm } from './form.ts';
+import { keyOf, sealedTenantOf } from './key-wait.ts';
 import { openLanes } from './open-lanes.ts';
 import { inTime } from './patience.ts';
 import { type Failpoint, type LaneFeed, Pump } from './pump.ts';
@@ -69,6 +70,7 @@ export interface DatabaseReaderOptions {
   readonly tracer: Tracer;
   /** Null: what the bus has acknowledged is confirmed. */
   readonly replicas: ReplicaPositions | null;
+  readonly keys: SealingKeys;
   readonly failpoint?: (name: Failpoint) => void;
   readonly partBytes?: number;
   /** Called each time the stream is up. */
@@ -115,7 +117,8 @@ export class DatabaseReader {
   /** Of the slot that the lanes are of. */
   #lineage: Lineage | null = null;
   readonly #packer: Packer;
-  #packed = { rawBytes: 0, faults: 0 };
+  readonly #sealer: Sealer;
+  #packed = { rawBytes: 0, faults: 0, sealed: 0 };
   #pump: Pump | null = null;
   #everStreamed = false;
   #lastHeartbeatMs = 0;
@@ -133,7 +136,8 @@ export class DatabaseReader {
 
   constructor(options: DatabaseReaderOptions) {
     this.#options = options;
-    this.#packer = new Packer(options.config.cdc.compression);
+    this.#sealer = new Sealer(options.keys);
+    this.#packer = new Packer(options.config.cdc.compression, this.#sealer);
     this.#labels = { cluster: options.cluster, database: options.database };
     this.#log = options.log.child(this.#labels);
   }
@@ -164,6 +168,7 @@ export class DatabaseReader {
             continue;
           }
           if (this.#isFatal(error)) throw error;
+          if (await this.#keyAgain(error, signal)) continue;
           await sleep(this.#failed(error as DroverError), signal); // anything else is fatal
         }
       }
@@ -178,6 +183,11 @@ export class DatabaseReader {
     if (this.#state !== 'streaming') return false;
     const patienceMs = Math.max(3000, 3 * this.#options.config.cdc.heartbeatMs);
     return this.#pump?.paused === true || performance.now() - this.#lastHeartbeatMs < patienceMs;
+  }
+
+  /** It cannot say how the source is: it stands still for a key. */
+  get waitsForKey(): boolean {
+    return this.#state === 'failed' && this.#error?.code === 'key.unavailable';
   }
 
   get status(): ReaderStatus {
@@ -220,11 +230,29 @@ export class DatabaseReader {
     return !(this.#everStreamed && error.code.startsWith('pg.'));
   }
 
+  /** True: a tenant's key was missing, and is there, or the signal has aborted. */
+  async #keyAgain(error: unknown, signal: AbortSignal): Promise<boolean> {
+    const tenant = sealedTenantOf(error);
+    if (tenant === null) return false;
+    const { keys, metrics } = this.#options;
+    metrics.keyMissing.set(1, this.#labels);
+    this.#failed(error as DroverError); // told once: only its reason may change
+    try {
+      await keyOf(keys, tenant, signal, (now) => this.#failed(now));
+    } finally {
+      metrics.keyMissing.set(0, this.#labels);
+    }
+    if (!signal.aborted) this.#log.info('the key of the tenant is there', { tenant });
+    return true;
+  }
+
   /** Tells it, once per kind, and returns how long to wait. */
   #failed(error: DroverError): number {
     if (this.#error?.code !== error.code) {
       const fields = { error: describeError(error), code: error.code, ...error.facts };
       if (error.disposition === 'resync') this.#log.error('reader stopped until an operator acts', fields);
+      else if (error.code === 'key.unavailable')
+        this.#log.error('reader waits for the key of a tenant', fields);
       else this.#log.warn('reader lost its source', fields);
       this.#tell('failed', fields);
     }
@@ -383,11 +411,13 @@ export class DatabaseReader {
   #countPacked(): void {
     const { metrics } = this.#options;
     const { rawBytes, faults, lastFault } = this.#packer;
+    const { sealed } = this.#sealer;
     metrics.rawBytes.add(rawBytes - this.#packed.rawBytes, this.#labels);
     metrics.faults.add(faults - this.#packed.faults, this.#labels);
+    metrics.sealed.add(sealed - this.#packed.sealed, this.#labels);
     if (faults > this.#packed.faults)
       this.#log.error('a fault in the encoding as columns', { error: describeError(lastFault) });
-    this.#packed = { rawBytes, faults };
+    this.#packed = { rawBytes, faults, sealed };
   }
 
   async #openLanes(source: SourceFacts, { record }: Facts): Promise<void> {
