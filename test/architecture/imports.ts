@@ -16,7 +16,8 @@ export const FLOORS: Readonly<Record<string, readonly string[]>> = {
   catalog: ['core', 'bus'],
   rpc: ['core'],
   local: ['core', 'pg'],
-  testkit: ['core', 'block', 'config', 'pg', 'bus', 'telemetry', 'catalog', 'rpc', 'local'],
+  transform: ['core', 'block', 'config', 'pg'],
+  testkit: ['core', 'block', 'config', 'pg', 'bus', 'telemetry', 'catalog', 'rpc', 'local', 'transform'],
 };
 const SERVICES = ['cdc', 'apply', 'failover', 'migration', 'proxy', 'control', 'cli'];
 const PACKAGES = Object.keys(FLOORS);

@@ -84,7 +84,14 @@ export class FailoverWorld {
   static async start(
     sql: string,
     sections: Record<string, Record<string, unknown>>,
-    settings: { readonly nats?: TestNatsOptions; readonly postgres?: Readonly<Record<string, string>> } = {},
+    settings: {
+      readonly nats?: TestNatsOptions;
+      readonly postgres?: Readonly<Record<string, string>>;
+      /** `[[transform]]` */
+      readonly transform?: readonly Readonly<Record<string, unknown>>[];
+      /** Behind `sql`, at west alone. */
+      readonly west?: string;
+    } = {},
   ): Promise<FailoverWorld> {
     const closer = new Closer();
     const nats = await testNats(settings.nats);
@@ -108,8 +115,10 @@ export class FailoverWorld {
         nats: { url: nats.url, partitions: 2, ...sections['nats'] },
         proxy: { port: await freePort(), tls: 'off', ...sections['proxy'] },
       },
+      transform: settings.transform ?? [],
     });
-    for (const name of NAMES) await setUp(servers[name], name, sql, config);
+    const tablesOf = (name: Name) => (name === 'west' ? `${sql};${settings.west ?? ''}` : sql);
+    for (const name of NAMES) await setUp(servers[name], name, tablesOf(name), config);
     const bus = closer.add(await connectBus({ url: nats.url, name: 'test' }));
     const catalog = closer.add(await openCatalog(bus, { replicas: 1 }));
     return new FailoverWorld(closer, { bus, catalog, config, servers, nats });

@@ -9,6 +9,7 @@ import { convert, isTable } from './convert.ts';
 import { Faults } from './faults.ts';
 import { OPTIONS, type Option, SECTIONS } from './options.ts';
 import { hideSecrets } from './redact.ts';
+import { transformTables } from './transform-tables.ts';
 import type { Config } from './types.ts';
 import { expandEnv, nearest } from './values.ts';
 
@@ -46,7 +47,8 @@ export function configFromTable(
 ): Config {
   const faults = new Faults(file ?? 'configuration');
   const reader = new Reader(env, faults);
-  unknownKeys(Object.keys(raw), Object.keys(SECTIONS), (key, near) =>
+  const { transform, ...rest } = raw;
+  unknownKeys(Object.keys(rest), Object.keys(SECTIONS), (key, near) =>
     faults.add(
       `[${key}]`,
       `unknown section${near === undefined ? '' : `, did you mean [${near}]?`}`,
@@ -62,6 +64,7 @@ export function configFromTable(
           ? reader.list(name, raw[name])
           : reader.named(name, raw[name]);
   }
+  sections['transform'] = transformTables(transform, env, faults);
   checkWhole(sections, faults);
   faults.throwIfAny();
   // Every field is there and of its type: the option table says so, and a test that it says what types.ts says.

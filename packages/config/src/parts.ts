@@ -7,6 +7,7 @@ export interface ConfigParts {
   /** Default: `east` and `west` on this machine, ports 5433 and 5434, database `app`. */
   readonly clusters?: readonly Table[];
   readonly sections?: Readonly<Record<string, Table>>;
+  readonly transform?: readonly Table[];
   readonly env?: NodeJS.ProcessEnv;
 }
 
@@ -22,7 +23,7 @@ const SECRET = 'for-tests-and-nothing-else-0123456789';
 export function configFromParts(parts: ConfigParts = {}): Config {
   const security = { secret: SECRET, ...parts.sections?.['security'] };
   return configFromTable(
-    { ...parts.sections, security, clusters: parts.clusters ?? CLUSTERS },
+    { ...parts.sections, security, clusters: parts.clusters ?? CLUSTERS, transform: parts.transform ?? [] },
     undefined,
     parts.env ?? {},
   );

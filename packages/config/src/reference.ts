@@ -33,8 +33,12 @@ export function renderConfigReference(): string {
     }
     out.push('');
   }
+  out.push('## [[transform]]', '', TRANSFORM, '');
   return out.join('\n');
 }
+
+const TRANSFORM =
+  'Rules for what replicas get: `tables`, `tenants`, `tier`, `target`, `stage`, `where`, `actions`. See [transforms](../transforms.md).';
 
 /** For a terminal; `section` narrows it. Undefined when there is no such section. */
 export function renderConfigHelp(section?: string): string | undefined {

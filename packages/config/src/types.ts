@@ -61,6 +61,8 @@ export interface Config {
       }
     >
   >;
+  /** `[[transform]]` as they stand in the file, environment filled in: `rulesOf` of packages/transform reads them. */
+  readonly transform: readonly Readonly<Record<string, unknown>>[];
   readonly capture: {
     /** Schema changes are captured by event triggers and made on replicas in order. */
     readonly ddl: boolean;

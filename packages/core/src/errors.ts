@@ -162,6 +162,10 @@ export const CATALOGUE = {
     disposition: 'resync',
     doc: 'A schema change was made on the replica, but what it put into rows that were there is known at the source alone (a volatile default, CREATE TABLE AS). Copy the tenant anew: `drover tenant replicate <tenant> --to <cluster> --anew`.',
   },
+  'apply.withheld': {
+    disposition: 'resync',
+    doc: 'The source withheld rows of this tenant, because a rule of [[transform]] could not be carried out on them (its table was changed, say): nothing is published unmasked. Mend the rule or the table (`drover doctor`, `drover transform preview`), restart the services, then copy the tenant anew: `drover tenant replicate <tenant> --to <cluster> --anew`.',
+  },
   'apply.stale_epoch': {
     disposition: 'park',
     doc: 'A change was written under an epoch that has ended. It is kept in the ledger, not applied.',
@@ -174,6 +178,10 @@ export const CATALOGUE = {
   'tenant.busy': {
     disposition: 'retry',
     doc: 'The tenant is being moved. Wait for it to end: `drover tenant show`.',
+  },
+  'tenant.transformed': {
+    disposition: 'fatal',
+    doc: 'The replica is under a rule of [[transform]]: it does not hold the rows as they were written, so the tenant cannot be moved or failed over to it. Take another cluster, or remove the rule, restart the services and copy the tenant anew.',
   },
   'tenant.no_replica': {
     disposition: 'fatal',

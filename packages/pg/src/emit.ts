@@ -12,6 +12,8 @@ export const HEARTBEAT_PREFIX = 'drover.heartbeat';
 export const DDL_PREFIX = 'drover.ddl';
 export const DDL_END_PREFIX = 'drover.ddl.end';
 export const DDL_MARK_PREFIX = 'drover.ddl.mark';
+/** In a tenant's block: rows of this transaction were not published, because a rule of [[transform]] could not be carried out. */
+export const WITHHELD_PREFIX = 'drover.withheld';
 
 export interface Barrier {
   /** A tenant, or `*` for all tenants of the database. */

@@ -18,6 +18,7 @@ const STATUS: Partial<Record<ErrorCode, grpc.status>> = {
   'tenant.unknown': status.NOT_FOUND,
   'tenant.exists': status.ALREADY_EXISTS,
   'tenant.no_replica': status.FAILED_PRECONDITION,
+  'tenant.transformed': status.FAILED_PRECONDITION,
   'pg.not_set_up': status.FAILED_PRECONDITION,
   'pg.auth': status.FAILED_PRECONDITION,
   'tenant.busy': status.ABORTED,

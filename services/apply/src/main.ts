@@ -7,10 +7,12 @@ import { MasterKeys, openKeyRing } from '@drover/catalog';
 import { metricsPort, type RunOptions, roleConnection } from '@drover/config';
 import { Closer, DroverError, describeError, must, sleep } from '@drover/core';
 import { type Logger, startTelemetry } from '@drover/telemetry';
+import { rulesOf } from '@drover/transform';
 import { type ApplyMetrics, openApplyMetrics } from './metrics.ts';
 import { Period } from './pipeline/period.ts';
 import { observeTarget } from './signals/health.ts';
 import { applyTraces } from './signals/traces.ts';
+import { openTiers } from './target-tiers.ts';
 
 const LEASE_MS = 5000;
 const LAG_EVERY_MS = 2000;
@@ -28,6 +30,7 @@ export async function run(options: ApplyOptions): Promise<void> {
   const target = config.clusters.find((c) => c.name === cluster);
   if (target === undefined)
     throw new DroverError('config.invalid', `no cluster "${cluster}" in the configuration`);
+  const rules = rulesOf(config);
   const closer = new Closer();
   let period: Period | undefined;
   let held = false;
@@ -50,6 +53,7 @@ export async function run(options: ApplyOptions): Promise<void> {
     const bus = closer.add(await connectBus({ url: nats.url, ...auth, name: `drover apply ${cluster}` }));
     const master = MasterKeys.at(config.security.masterKey);
     const probe = roleConnection(target, 'drover_apply', config.security.secret);
+    const tierOf = await openTiers(bus, rules, nats.replicas, signal);
     const observing = observeTarget(bus, cluster, probe, signal);
     const working = (): Period => {
       if (period !== undefined) return period;
@@ -100,7 +104,7 @@ export async function run(options: ApplyOptions): Promise<void> {
       held = true;
       const { failpoint } = options;
       const traced = applyTraces(telemetry.tracer, cluster);
-      period = new Period({ config, target, bus, log, metrics, keys, traced, failpoint });
+      period = new Period({ config, target, bus, log, metrics, keys, rules, tierOf, traced, failpoint });
       log.info('applying', { cluster, pipelines: period.pipelines });
       if (!ready) options.onReady?.({ metricsUrl: telemetry.url, cluster });
       ready = true;

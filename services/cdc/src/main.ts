@@ -13,7 +13,9 @@ import {
 } from '@drover/config';
 import { Backoff, Closer, DroverError, describeError, must, sleep } from '@drover/core';
 import { type Logger, startTelemetry } from '@drover/telemetry';
+import { rulesOf } from '@drover/transform';
 import { cdcMetrics } from './metrics.ts';
+import { openPublishRules } from './reader/publish-rules.ts';
 import type { Failpoint } from './reader/pump.ts';
 import { Session, unreachable } from './session.ts';
 import { ReplicaPositions } from './watch/replica-positions.ts';
@@ -31,6 +33,7 @@ const LEASE_MS = 3000;
 export async function run(options: CdcOptions): Promise<void> {
   const { config, signal } = options;
   const { cluster, index } = findCluster(config, options.cluster);
+  const rules = rulesOf(config);
   const closer = new Closer();
   let session = null as Session | null; // assigned in a closure
   let phase = 'starting';
@@ -79,6 +82,7 @@ export async function run(options: CdcOptions): Promise<void> {
     const keys = await openKeyRing(bus, { replicas: config.nats.replicas, master, onTrouble }, signal);
     if (keys === undefined) return; // stopped
     closer.add(keys);
+    const publishRules = await openPublishRules(config, rules, bus, AbortSignal.any([signal, ending.signal]));
     const replicas = replicasOf(config, cluster);
     replicas?.follow(bus, cluster.name, AbortSignal.any([signal, ending.signal]));
     closer.add(
@@ -108,6 +112,7 @@ export async function run(options: CdcOptions): Promise<void> {
             metrics,
             replicas,
             keys,
+            rules: publishRules,
             ...(options.failpoint === undefined ? {} : { failpoint: options.failpoint }),
             ...(options.partBytes === undefined ? {} : { partBytes: options.partBytes }),
             onStreaming: () => {

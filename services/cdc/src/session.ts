@@ -7,6 +7,7 @@ import { type Bus, openPublisher, type Publisher } from '@drover/bus';
 import { type ClusterConfig, type Config, roleConnection } from '@drover/config';
 import { Closer, DroverError, sleep } from '@drover/core';
 import type { Telemetry } from '@drover/telemetry';
+import type { PublishRules } from './capture/ruled.ts';
 import type { CdcMetrics } from './metrics.ts';
 import { DatabaseReader, type ReaderStatus } from './reader/database-reader.ts';
 import type { Failpoint } from './reader/pump.ts';
@@ -23,6 +24,8 @@ export interface SessionOptions {
   readonly replicas: ReplicaPositions | null;
   /** Of sealed tenants. */
   readonly keys: SealingKeys;
+  /** Null: everything is published as it is. */
+  readonly rules: PublishRules | null;
   readonly failpoint?: (name: Failpoint) => void;
   readonly partBytes?: number;
   /** Once, when every database is being read. */
@@ -102,7 +105,8 @@ export class Session {
   }
 
   async #open(closer: Closer): Promise<void> {
-    const { config, cluster, bus, telemetry, metrics, replicas, keys, failpoint, partBytes } = this.#options;
+    const { config, cluster, bus, telemetry, metrics, replicas, keys, rules } = this.#options;
+    const { failpoint, partBytes } = this.#options;
     const publishers: Publisher[] = [];
     for (let partition = 0; partition < config.nats.partitions; partition++) {
       publishers.push(
@@ -126,6 +130,7 @@ export class Session {
           metrics,
           replicas,
           keys,
+          rules,
           tracer: telemetry.tracer,
           ...(failpoint === undefined ? {} : { failpoint }),
           ...(partBytes === undefined ? {} : { partBytes }),

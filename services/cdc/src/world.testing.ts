@@ -46,6 +46,7 @@ export interface World {
 export interface WorldOptions {
   readonly cdc?: Partial<Config['cdc']>;
   readonly nats?: Partial<Config['nats']>;
+  readonly transform?: Config['transform'];
   readonly twoDatabases?: boolean;
   /** A server of its own with these settings, to be stopped, killed and changed. */
   readonly own?: Readonly<Record<string, string | number>>;
@@ -107,6 +108,8 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       },
     ],
     security: { secret: TEST_SECRET },
+    tiers: { standard: { weight: 1, replicas: 1 } },
+    transform: options.transform ?? [],
     tagging: {
       mode: 'column',
       column: 'tenant',

@@ -12,6 +12,7 @@ import { ledgerList, ledgerResolve } from './commands/ledger.ts';
 import { lag, status, verify } from './commands/replication.ts';
 import { runService, untilSignal } from './commands/run.ts';
 import { tenantCreate, tenantFailover, tenantList, tenantReplicate, tenantShow } from './commands/tenant.ts';
+import { transformPreview } from './commands/transform.ts';
 import { exitCodeOf, type Output, outputOf, reportError } from './output/terminal.ts';
 import { up } from './up/up.ts';
 
@@ -144,6 +145,36 @@ verb(
     .argument('[tenant]')
     .option('--all', 'every tenant'),
   (out, o, tenant: string | undefined) => verify(configOf(o.config), { tenant, all: o['all'] === true }, out),
+);
+
+const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+verb(
+  program
+    .command('transform')
+    .description('rules of [[transform]]')
+    .command('preview')
+    .description('what the rules make of rows of a table, and whether they fit it, here and at the targets')
+    .argument('<table>', 'schema.table')
+    .option('--tenant <name>', 'rows of this tenant, under its rules (default: rules for everybody)')
+    .option('--tier <name>', 'tier of the tenant', 'standard')
+    .option('--target <cluster>', 'as applied there (default: as published)')
+    .option('--cluster <name>', 'whose rows (default: the first)')
+    .option('--database <name>', 'default: the first')
+    .option('--rows <n>', 'rows to show', number, 5),
+  (out, o, of: string) =>
+    transformPreview(
+      {
+        config: configOf(o.config),
+        table: of,
+        tenant: text(o['tenant']),
+        tier: String(o['tier']),
+        target: text(o['target']),
+        cluster: text(o['cluster']),
+        database: text(o['database']),
+        rows: Number(o['rows']),
+      },
+      out,
+    ),
 );
 
 const tenant = program.command('tenant').description('tenants and where they are served');

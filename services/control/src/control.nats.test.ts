@@ -102,6 +102,21 @@ describe('a switch-over', () => {
     await joined.return?.(undefined);
   });
 
+  it('is refused to a replica that is under rules', async () => {
+    await start({
+      transform: [{ tables: ['public.people'], tenants: ['acme'], where: 'id > 0', target: 'west' }],
+    });
+    await world.place();
+    await world.lead();
+    await expect(all(world.failover.failoverTenant(move))).rejects.toMatchObject({
+      code: 'tenant.transformed',
+    });
+    expect((await world.catalog.getPlacement(ACME))?.value).toMatchObject({
+      state: 'active',
+      primary: 'east',
+    });
+  });
+
   it('is refused with the reason', async () => {
     await start();
     await world.place();

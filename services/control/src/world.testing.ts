@@ -20,6 +20,8 @@ export const ACME = tenantId('acme');
 export interface WorldOptions {
   /** Sections of the configuration. */
   readonly sections?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** `[[transform]]` */
+  readonly transform?: readonly Readonly<Record<string, unknown>>[];
   /** Port of each cluster; default: none that anybody listens on. */
   readonly ports?: Readonly<Record<'east' | 'west', number>>;
   readonly databases?: readonly string[];
@@ -63,6 +65,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
         port: options.ports?.[name] ?? { east: 1, west: 2 }[name],
         databases,
       })),
+      transform: options.transform ?? [],
       sections: {
         ...options.sections,
         nats: { url: nats.url, partitions: 2 },

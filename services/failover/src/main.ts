@@ -24,6 +24,7 @@ import { isRecord } from './moves/is-record.ts';
 import type { MoveContext } from './moves/move.ts';
 import { shareCalls } from './moves/share-calls.ts';
 import type { Clusters } from './moves/steps.ts';
+import { transformedBy } from './moves/transformed.ts';
 import { PauseSwitch } from './settings.ts';
 import { Told } from './told.ts';
 
@@ -41,6 +42,7 @@ const BETWEEN_TERMS_MS = 200;
 
 export async function run(options: FailoverOptions): Promise<void> {
   const { config, signal } = options;
+  const transformed = transformedBy(config);
   const closer = new Closer();
   const stop = new AbortController();
   const ending = AbortSignal.any([signal, stop.signal]);
@@ -80,7 +82,20 @@ export async function run(options: FailoverOptions): Promise<void> {
     await Promise.all([view.synced, leases.synced, pause.synced]);
     notReady = null;
     options.onReady?.({ metricsUrl: telemetry.url });
-    const parts = { id, options, bus, catalog, clusters, health, leases, view, pause, metrics, log };
+    const parts = {
+      id,
+      options,
+      bus,
+      catalog,
+      clusters,
+      health,
+      leases,
+      view,
+      pause,
+      metrics,
+      log,
+      transformed,
+    };
     while (!signal.aborted) {
       await term(parts);
       await sleep(BETWEEN_TERMS_MS, signal);
@@ -106,6 +121,7 @@ interface Parts {
   readonly pause: PauseSwitch;
   readonly metrics: FailoverMetrics;
   readonly log: Logger;
+  readonly transformed: NonNullable<MoveContext['transformed']>;
 }
 
 /** Waits for the lease, leads while it is held. */
@@ -133,6 +149,7 @@ async function term(parts: Parts): Promise<void> {
     partitions: config.nats.partitions,
     live: shareCalls(() => parts.leases.liveNow('proxy.')),
     tagging: config.tagging,
+    transformed: parts.transformed,
     drainTimeoutMs: config.failover.drainTimeoutMs,
     log,
     signal: AbortSignal.any([signal, lost.signal]),

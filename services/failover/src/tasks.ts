@@ -25,6 +25,9 @@ export async function execute(options: LeaderOptions, task: Task): Promise<Resul
     case 'promote':
       return { kind: 'moved', placement: await runPromotion(context, task.placement, options) };
     case 'convert':
+      // Never promoted: called off like any planned move that does not get on.
+      if (task.placement.move !== undefined && context.transformed?.(task.placement, task.placement.move.to))
+        return { kind: 'moved', placement: await runSwitchover(context, task.placement) };
       await context.catalog.changePlacement(tenant, (p) =>
         p.move?.id === task.placement.move?.id && p.move?.kind === 'switchover' && p.move.step !== 'open'
           ? convertToFailover(p, 'the old primary died during the switch-over')

@@ -5,12 +5,14 @@ import { metricsPort, type RunOptions, roleConnection } from '@drover/config';
 import { Closer, type ClusterId, clusterId, DroverError, must, tenantId } from '@drover/core';
 import { PgPool } from '@drover/pg';
 import { startTelemetry } from '@drover/telemetry';
+import { rulesOf } from '@drover/transform';
 import { runCopies } from './copy/run-copies.ts';
 import { migrationMetrics } from './metrics.ts';
 import { verifyTenant } from './verify/verify-tenant.ts';
 
 export async function run(options: RunOptions): Promise<void> {
   const { config, signal } = options;
+  const rules = { rules: rulesOf(config), secret: config.security.secret };
   const closer = new Closer();
   try {
     let notReady: string | null = 'starting';
@@ -65,6 +67,7 @@ export async function run(options: RunOptions): Promise<void> {
           {
             catalog,
             tagging: config.tagging,
+            rules,
             admin,
             nudge: async (cluster, who) => {
               await callRpc(bus, `apply.${cluster}.nudge`, { tenant: who }, { timeoutMs: 1000 }).catch(
@@ -102,6 +105,7 @@ export async function run(options: RunOptions): Promise<void> {
             catalog,
             log: telemetry.log,
             tagging: config.tagging,
+            rules,
             partitions: nats.partitions,
             chunkRows: config.migration.chunkRows,
             admin,

@@ -10,6 +10,8 @@ import {
   tenantCondition,
 } from '@drover/pg';
 
+import { type RuledTable, ruledTables, type TenantRules } from './ruled.ts';
+
 export interface TenantTable {
   readonly schema: string;
   readonly name: string;
@@ -20,6 +22,8 @@ export interface TenantTable {
   /** Columns that identify a row and order it; null when the table has no primary key. */
   readonly key: readonly { readonly name: string; readonly type: string }[] | null;
   readonly sizeBytes: number;
+  /** Absent: the target holds the rows as they are. */
+  readonly ruled?: RuledTable;
 }
 
 /** The tenant's captured tables in this database, small ones first. */
@@ -28,14 +32,18 @@ export async function tenantTables(
   tagging: Tagging,
   database: string,
   tenant: TenantId,
+  rules: TenantRules | null = null,
 ): Promise<TenantTable[]> {
   const classified = classifyTables(await readTables(client), tagging, database);
   const published = new Set(publishedTables(classified).map((t) => t.oid));
+  const ruled = rules === null ? null : await ruledTables(client, rules);
   return classified
     .filter((c) => published.has(c.table.oid))
     .flatMap((c) => {
       const where = tenantCondition(c.class, c.table.columns, tenant);
-      return where === null ? [] : [toTenantTable(c.table, where)];
+      if (where === null) return [];
+      const found = ruled?.(c.table, c.class) ?? null;
+      return [{ ...toTenantTable(c.table, where), ...(found === null ? {} : { ruled: found }) }];
     })
     .sort(
       (a, b) => a.sizeBytes - b.sizeBytes || `${a.schema}.${a.name}`.localeCompare(`${b.schema}.${b.name}`),

@@ -5,6 +5,7 @@
 import type { ClusterId, ErrorCode } from '@drover/core';
 import { DroverError } from '@drover/core';
 import { doctorPair, type Queryable, type Tagging } from '@drover/pg';
+import { ruledFindings } from './ruled.ts';
 import type { TenantTable } from './scope.ts';
 
 const TOLD_MAX = 3;
@@ -16,9 +17,13 @@ export async function requireSameShape(
   tables: readonly TenantTable[],
   code: ErrorCode,
 ): Promise<void> {
-  const own = new Set(tables.map((table) => `table ${table.schema}.${table.name}`));
+  const plain = tables.filter((table) => table.ruled === undefined);
+  const own = new Set(plain.map((table) => `table ${table.schema}.${table.name}`));
   const findings = await doctorPair(sides.source, sides.target, { tagging, targetName: sides.to });
-  const errors = findings.filter((f) => f.severity === 'error' && own.has(f.object));
+  const ruled = await ruledFindings(sides.target, sides.to, tables);
+  const errors = [...findings.filter((f) => own.has(f.object)), ...ruled].filter(
+    (f) => f.severity === 'error',
+  );
   if (errors.length === 0) return;
   const told = errors.slice(0, TOLD_MAX).map((f) => `${f.object.replace(/^table /, '')}: ${f.message}`);
   const more = errors.length > TOLD_MAX ? `; and ${errors.length - TOLD_MAX} more` : '';

@@ -16,3 +16,6 @@ CREATE TABLE IF NOT EXISTS drover.reader (
 
 /** In which form values were read: services/cdc, reader/form.ts. */
 export const READER_FORM_COLUMN = 'ALTER TABLE drover.reader ADD COLUMN IF NOT EXISTS form text';
+
+/** Tables that have been under rules of [[transform]], by OID: services/cdc, capture/ruled-memory.ts. */
+export const READER_RULED_COLUMN = 'ALTER TABLE drover.reader ADD COLUMN IF NOT EXISTS ruled jsonb';

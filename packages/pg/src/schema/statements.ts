@@ -20,7 +20,7 @@ import {
   OPEN_TENANT_FUNCTION,
 } from './moves.sql.ts';
 import { NODE_SLOT_COLUMN, NODE_TABLE } from './node.sql.ts';
-import { READER_FORM_COLUMN, READER_TABLE } from './reader.sql.ts';
+import { READER_FORM_COLUMN, READER_RULED_COLUMN, READER_TABLE } from './reader.sql.ts';
 import {
   STREAM_POSITION_APPLIED_COLUMNS,
   STREAM_POSITION_LINEAGE_COLUMNS,
@@ -43,6 +43,7 @@ export const STATEMENTS: readonly string[] = [
   STREAM_POSITION_APPLIED_COLUMNS,
   READER_TABLE,
   READER_FORM_COLUMN,
+  READER_RULED_COLUMN,
   LEDGER_TABLE,
   ...LEDGER_INDEXES,
   COPY_TABLE,

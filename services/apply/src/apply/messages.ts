@@ -1,5 +1,6 @@
 /** Logical messages inside blocks (docs/architecture.md, "Logical messages"). What does not parse is no message of ours. */
-import { type Lsn, parseLsn } from '@drover/core';
+import { DroverError, type Lsn, parseLsn } from '@drover/core';
+import { WITHHELD_PREFIX } from '@drover/pg';
 import type { BlockMessage } from '../changes/decoded-block.ts';
 
 export type ControlMessage =
@@ -56,5 +57,21 @@ export function parseMessage(message: BlockMessage): ControlMessage | undefined 
     }
     default:
       return undefined;
+  }
+}
+
+/** @throws DroverError `apply.withheld` when the source says that it left out rows that it could not mask */
+export function requireWhole(messages: readonly BlockMessage[]): void {
+  for (const { prefix, content } of messages) {
+    if (prefix !== WITHHELD_PREFIX) continue;
+    const { table, why } = JSON.parse(content) as { table?: unknown; why?: unknown };
+    throw new DroverError(
+      'apply.withheld',
+      `rows of ${String(table)} were withheld at the source: ${String(why)}`,
+      {
+        hint: 'mend the rule or the table, then copy the tenant anew',
+        facts: { table: String(table) },
+      },
+    );
   }
 }

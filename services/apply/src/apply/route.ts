@@ -10,7 +10,7 @@ import { decide, type Lane } from '../decide/decide.ts';
 import type { TenantState } from '../decide/tenant-state.ts';
 import { commitOf } from '../streamed/read-again.ts';
 import type { LedgerNote } from './ledger.ts';
-import { parseMessage } from './messages.ts';
+import { parseMessage, requireWhole } from './messages.ts';
 
 export interface RouteContext {
   /** The target. */
@@ -182,6 +182,7 @@ class Router {
         this.#note(entry, tx, state, 'skipped', 'passed over by an operator');
         state.skipLsn = null;
       } else {
+        if (tx.messages.length > 0) requireWhole(tx.messages);
         this.#write(entry, tx, state);
       }
       state.commitLsn = tx.lsn;

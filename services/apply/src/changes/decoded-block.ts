@@ -2,8 +2,10 @@
  * A block read into flat arrays: where each change's tuples stand in the block's bytes, and which source transaction
  * they belong to. The body is kept as it is, no object is made per row.
  */
-import { type BlockHeader, type BlockVisitor, type Opener, type Relation, walkBlock } from '@drover/block';
+import { type BlockHeader, type BlockVisitor, type Relation, walkBlock } from '@drover/block';
 import type { Lsn } from '@drover/core';
+import { type TargetRules, walkThrough } from './target-rules.ts';
+import type { Unsealing } from './unseal.ts';
 
 export const INSERT = 1;
 export const UPDATE = 2;
@@ -55,11 +57,22 @@ const EMPTY = Buffer.alloc(0);
 /** One row of the largest that PostgreSQL sends (1 GB, MaxAllocSize) behind a block's worth of others. */
 const ROW_BLOCK_BYTES_MAX = 0x4400_0000;
 
-/** @throws DroverError `block.corrupt`, `block.version`, `block.sealed` */
-export function decodeBlock(data: Buffer, header: BlockHeader, opener?: Opener): DecodedBlock {
+/** What a target needs to read blocks. */
+export interface Reading {
+  /** Keys of sealed tenants. */
+  readonly unsealing: Pick<Unsealing, 'opener'>;
+  /** Of this target; null: rows are read as they were published. */
+  readonly rules: TargetRules | null;
+}
+
+/** @throws DroverError `block.corrupt`, `block.version`, `block.sealed`, and `apply.schema` when a rule does not fit */
+export function decodeBlock(data: Buffer, header: BlockHeader, reading?: Reading): DecodedBlock {
   const collector = new Collector(header);
-  const rawBytesMax = ROW_BLOCK_BYTES_MAX;
-  walkBlock(data, collector, opener === undefined ? { rawBytesMax } : { rawBytesMax, opener });
+  const bounds = { rawBytesMax: ROW_BLOCK_BYTES_MAX };
+  const limits = reading === undefined ? bounds : { ...bounds, opener: reading.unsealing.opener };
+  const transforms = reading?.rules?.for(header.tenant) ?? null;
+  if (transforms === null) walkBlock(data, collector, limits);
+  else walkThrough(data, collector, transforms, limits);
   return collector.result();
 }
 

@@ -1,9 +1,9 @@
 /** One message of a stream as the pipelines pass it on: decoded once, cut by transactions where needed. */
-import { type BlockHeader, type Opener, readHeader, type StreamedHeader } from '@drover/block';
+import { type BlockHeader, readHeader, type StreamedHeader } from '@drover/block';
 import { HEARTBEAT_TOKEN, type InMessage } from '@drover/bus';
 import { DroverError, type Lsn, tenantFromToken } from '@drover/core';
 import { parseMessage } from '../apply/messages.ts';
-import { type DecodedBlock, decodeBlock } from './decoded-block.ts';
+import { type DecodedBlock, decodeBlock, type Reading } from './decoded-block.ts';
 import { unopenedBlock } from './unseal.ts';
 
 export interface Entry {
@@ -38,7 +38,7 @@ export type EarlyHeader = BlockHeader & { readonly streamed: StreamedHeader };
 const PART_BYTES = 256;
 
 /** Never throws: a damaged block becomes an entry that parks its tenant. */
-export function toEntry(message: InMessage, database: string, opener?: Opener): Entry {
+export function toEntry(message: InMessage, database: string, reading?: Reading): Entry {
   const base = {
     seq: message.seq,
     firstSeq: message.firstSeq,
@@ -61,7 +61,7 @@ export function toEntry(message: InMessage, database: string, opener?: Opener): 
     const early = earlyOf(header);
     if (early?.streamed.kind === 'part')
       return { ...base, kind: 'part', tenant: header.tenant, size: PART_BYTES, early };
-    const block = decodeBlock(message.data, header, opener);
+    const block = decodeBlock(message.data, header, reading);
     const kind = heartbeat ? 'heartbeat' : 'block';
     const tenant = heartbeat ? '' : header.tenant;
     return {

@@ -38,6 +38,8 @@ beforeEach(() => {
   fetcher = new KeyFetcher(keys, () => nowMs);
 });
 
+const reading = () => ({ unsealing: fetcher, rules: null });
+
 function message(sealer: Sealer | null, streamed?: StreamedHeader) {
   const writer = new BlockWriter();
   writer.begin(9n as Lsn, 0n, 1);
@@ -72,7 +74,7 @@ describe('a message', () => {
   it('that is sealed is opened once its key was fetched, which is once', async () => {
     const { data, ...rest } = sealed();
     await fetcher.ready(data);
-    const entry = toEntry({ ...rest, data }, 'app', fetcher.opener);
+    const entry = toEntry({ ...rest, data }, 'app', reading());
     expect(entry.block?.transactions[0]?.messages[0]?.content).toBe('hidden');
     expect([entry.error, fetcher.ready(data), keys.loads]).toEqual([null, null, 1]);
   });
@@ -81,7 +83,7 @@ describe('a message', () => {
     keys.isThere = false;
     const one = sealed();
     await fetcher.ready(one.data);
-    const entry = toEntry(one, 'app', fetcher.opener);
+    const entry = toEntry(one, 'app', reading());
     expect(entry).toMatchObject({ kind: 'block', tenant: ACME, from: 0, to: 0, seq: 7, early: null });
     expect(entry.block?.header).toMatchObject({ tenant: ACME, lastLsn: 9n, transactions: 1 });
     expect(entry.error).toMatchObject({ code: 'block.sealed', facts: { keyId: 1 } });
@@ -96,19 +98,19 @@ describe('a message', () => {
       parts: 2,
       rollbacks: false,
     } as const;
-    const entry = toEntry(sealed(streamed), 'app', fetcher.opener);
+    const entry = toEntry(sealed(streamed), 'app', reading());
     expect([entry.error?.code, entry.early?.streamed]).toEqual(['block.sealed', streamed]);
   });
 
   it('of another database needs no key', () => {
-    expect(toEntry(sealed(), 'other', fetcher.opener).kind).toBe('elsewhere');
+    expect(toEntry(sealed(), 'other', reading()).kind).toBe('elsewhere');
   });
 
   it('that is damaged is damaged, sealed or not', () => {
     keys.known.add(1);
     const one = sealed();
     one.data[one.data.length - 1]! ^= 1;
-    expect(toEntry(one, 'app', fetcher.opener)).toMatchObject({
+    expect(toEntry(one, 'app', reading())).toMatchObject({
       kind: 'damaged',
       error: { code: 'block.corrupt' },
     });

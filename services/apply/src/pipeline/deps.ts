@@ -4,6 +4,7 @@ import type { ClusterId } from '@drover/core';
 import type { ConnectOptions } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { BatchResult } from '../apply/batch.ts';
+import type { TargetRules } from '../changes/target-rules.ts';
 import type { Unsealing } from '../changes/unseal.ts';
 import type { Board } from '../ddl/board.ts';
 import type { StreamedSlots } from '../streamed/slots.ts';
@@ -27,6 +28,8 @@ export interface PipelineDeps {
   readonly slots: StreamedSlots;
   /** Keys of sealed tenants. */
   readonly unsealing: Unsealing;
+  /** Null: rows are written as they are published. */
+  readonly rules: TargetRules | null;
   readonly batchBytes: number;
   readonly lingerMs: number;
   /** `applied`: the source's slot holds what is not applied everywhere, so a stream that is lost comes again. */

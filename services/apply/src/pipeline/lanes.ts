@@ -193,7 +193,7 @@ export class Lanes {
       for await (const message of messages) {
         const key = deps.unsealing.ready(message.data);
         if (key !== null) await key;
-        await lane.queue.push(toEntry(message, deps.database, deps.unsealing.opener));
+        await lane.queue.push(toEntry(message, deps.database, deps));
         if (lane.stop.signal.aborted) break;
       }
       lane.queue.end();
@@ -242,8 +242,9 @@ export class Lanes {
   async #streamed(lane: Lane, target: Target, header: CommitHeader): Promise<void> {
     const { deps, created, signal } = this.#options;
     const commit = await lane.queue.one(signal);
-    const { bus, source, partition, unsealing } = deps;
-    const parts = readAgain({ bus, source, partition, created, signal, unsealing }, commit, header);
+    const { bus, source, partition, unsealing, rules } = deps;
+    const from = { bus, source, partition, created, signal, unsealing, rules };
+    const parts = readAgain(from, commit, header);
     const next = async (): Promise<Entry> => {
       const { value, done } = await parts.next();
       if (done === true || value === undefined) throw cancelled();

@@ -4,7 +4,9 @@ import { type ClusterConfig, type Config, roleConnection } from '@drover/config'
 import { formatLsn, type TenantId } from '@drover/core';
 import { originName, PgPool } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
+import type { Rule } from '@drover/transform';
 import type { BatchResult } from '../apply/batch.ts';
+import { TargetRules } from '../changes/target-rules.ts';
 import { type FetchedKeys, KeyFetcher } from '../changes/unseal.ts';
 import { Board } from '../ddl/board.ts';
 import type { ApplyMetrics, TenantLag } from '../metrics.ts';
@@ -28,6 +30,8 @@ export interface PeriodOptions {
   readonly metrics: ApplyMetrics;
   /** Of sealed tenants. */
   readonly keys: FetchedKeys & { isSealed(tenant: TenantId): boolean };
+  readonly rules: readonly Rule[];
+  readonly tierOf: (tenant: TenantId) => string | undefined;
   /** Called after each committed transaction. */
   readonly traced: (result: BatchResult, seconds: number) => void;
   readonly failpoint: ((step: string) => Promise<void> | void) | undefined;
@@ -144,6 +148,9 @@ export class Period {
       },
     });
     this.#feeds.set(database, feeds);
+    const { tagging, security } = config;
+    const { rules: all, tierOf } = this.#options;
+    const rules = TargetRules.of({ rules: all, secret: security.secret, tagging, database, cluster, tierOf });
     for (const { name: source } of config.clusters) {
       if (source === cluster) continue;
       const board = new Board(nats.partitions);
@@ -164,6 +171,7 @@ export class Period {
             board,
             slots: this.#slots,
             unsealing: this.#unsealing,
+            rules,
             batchBytes: apply.batchBytes,
             lingerMs: apply.lingerMs,
             durability: nats.durability,

@@ -298,7 +298,7 @@ export class Pipeline {
         this.#pending = message.pending;
         const key = unsealing.ready(message.data);
         if (key !== null) await key;
-        await queue.push(toEntry(message, database, unsealing.opener));
+        await queue.push(toEntry(message, database, this.deps));
       }
     } finally {
       signal.removeEventListener('abort', stop);

@@ -276,7 +276,7 @@ export class Group {
   /** Null: its key cannot be had, and nothing of the tenant is written here. Its lane comes to that at the commit. */
   #decoded(message: InMessage, header: BlockHeader): DecodedBlock | null {
     try {
-      return decodeBlock(message.data, header, this.#options.deps.unsealing.opener);
+      return decodeBlock(message.data, header, this.#options.deps);
     } catch (error) {
       const sealed = error instanceof DroverError && error.code === 'block.sealed';
       if (!sealed || this.#tenants.has(header.tenant)) throw error;

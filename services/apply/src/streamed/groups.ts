@@ -43,7 +43,9 @@ export class StreamedGroups {
     side: CommitSide,
   ): Promise<BatchResult | null> {
     const group = this.#groups.get(keyOf(header));
-    return group === undefined ? null : group.commit(entry, header, side, INLINE_MS + HAND_OVER_MS * group.tenants);
+    return group === undefined
+      ? null
+      : group.commit(entry, header, side, INLINE_MS + HAND_OVER_MS * group.tenants);
   }
 
   /** Are rows of the tenant's written that have neither been committed nor rolled back yet? */

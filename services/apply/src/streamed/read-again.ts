@@ -7,6 +7,7 @@ import { type Bus, consume, HEARTBEAT_TOKEN } from '@drover/bus';
 import { assert, type ClusterId, cancelled, DroverError, type TenantId, tenantToken } from '@drover/core';
 import { decodeBlock } from '../changes/decoded-block.ts';
 import type { Entry } from '../changes/entry.ts';
+import type { TargetRules } from '../changes/target-rules.ts';
 import type { Unsealing } from '../changes/unseal.ts';
 import { committedAt, withoutRolledBack } from './part-rows.ts';
 
@@ -15,6 +16,7 @@ export interface Again {
   readonly source: ClusterId;
   readonly partition: number;
   readonly created: string;
+  readonly rules: TargetRules | null;
   readonly signal: AbortSignal;
   readonly unsealing: Unsealing;
 }
@@ -41,7 +43,7 @@ export async function* readAgain(
     if (found.part !== part) throw missing(part, commit);
     const key = from.unsealing.ready(message);
     if (key !== null) await key;
-    const whole = decodeBlock(message, found, from.unsealing.opener);
+    const whole = decodeBlock(message, found, from);
     const place = { lsn: header.lastLsn, timeUs: header.commitTimeUs, xid };
     const block = committedAt(withoutRolledBack(whole, rolledBack), place);
     const complete = ++part === parts;

@@ -8,13 +8,14 @@
  */
 import type { BlockWriter, Relation } from '@drover/block';
 import { assert, epoch, LSN_ZERO, type Lsn, type TenantId, UNASSIGNED } from '@drover/core';
-import type { PgoutputVisitor } from '@drover/pg';
+import { type PgoutputVisitor, WITHHELD_PREFIX } from '@drover/pg';
 import { learnTypes, writeDdl, writeMark } from './ddl.ts';
 import type { EpochMap } from './epoch-map.ts';
 import { HEARTBEAT_TOKEN, type Lane, OpenTenant, type TransactionAt } from './lane.ts';
 import { hasUnchanged, mergeUnchanged } from './merge-tuple.ts';
 import { type DroverMessage, parseDroverMessage } from './messages.ts';
-import type { PlanContext } from './relation-plan.ts';
+import type { PlanContext, RelationPlan } from './relation-plan.ts';
+import type { Outcome, RuledRows } from './ruled.ts';
 import { StreamedTransactions } from './streamed.ts';
 import { TenantDirectory, type UnassignedReason } from './tenant-directory.ts';
 
@@ -24,6 +25,8 @@ export interface AssemblerEvents {
   /** Called per row: whoever listens counts, and logs once. */
   onUnassigned(reason: UnassignedReason, relation: Relation, why: string): void;
   onMessage?(message: DroverMessage, lsn: Lsn): void;
+  /** Once a tenant and transaction: rows were not published, because a rule could not be carried out. */
+  onWithheld?(tenant: TenantId, table: string, why: string): void;
 }
 
 export interface AssemblerOptions {
@@ -63,6 +66,9 @@ export class Assembler implements PgoutputVisitor {
   readonly #at = { commitLsn: LSN_ZERO, commitTimeUs: 0n, xid: 0 };
   readonly #types: PlanContext['types'];
   readonly #streamed: StreamedTransactions;
+  readonly #rules: RuledRows | null;
+  /** Whose replicas have been told that rows of the transaction at hand are withheld. */
+  readonly #withheld = new Set<OpenTenant>();
   #open = false;
   #serial = 0;
   /** Schema changes of the transaction at hand. */
@@ -82,6 +88,7 @@ export class Assembler implements PgoutputVisitor {
       onUnassigned: (...told) => options.events.onUnassigned(...told),
     });
     this.#types = options.plan.types;
+    this.#rules = options.plan.rules ?? null;
     this.#events = options.events;
     this.#partBytes = options.partBytes ?? PART_BYTES;
     this.#streamed = new StreamedTransactions({
@@ -137,6 +144,7 @@ export class Assembler implements PgoutputVisitor {
     this.#open = true;
     this.#ddls = 0;
     this.#serial++;
+    if (this.#withheld.size > 0) this.#withheld.clear();
   }
 
   commit(commitLsn: Lsn, endLsn: Lsn, commitTimeUs: bigint): void {
@@ -193,7 +201,7 @@ export class Assembler implements PgoutputVisitor {
   insert(oid: number, start: number, end: number, bytes: Buffer): void {
     const plan = this.#directory.planOf(oid);
     const open = this.#directory.tenantOf(plan, bytes, start, end);
-    if (open !== null) this.#insert(open, plan.relation, bytes, start, end);
+    if (open !== null) this.#insert(open, plan, bytes, start, end);
   }
 
   update(
@@ -212,12 +220,20 @@ export class Assembler implements PgoutputVisitor {
       const old = this.#directory.tenantOf(plan, bytes, oldStart, oldEnd);
       open ??= old;
       if (old !== null && open !== null && old !== open) {
-        this.#move(old, open, plan.relation, oldKind, bytes, oldStart, oldEnd, newStart, newEnd);
+        this.#move(old, open, plan, oldKind, bytes, oldStart, oldEnd, newStart, newEnd);
         return;
       }
     }
-    const writer = open === null ? null : this.#writer(open, newEnd - newStart + oldEnd - oldStart);
-    if (open === null || writer === null) return;
+    if (open === null) return;
+    const bytesOf = newEnd - newStart + oldEnd - oldStart;
+    if (plan.ruled && this.#rules !== null) {
+      const { tenant } = open;
+      const at = [oldStart, oldEnd, newStart, newEnd] as const;
+      this.#put(open, bytesOf, this.#rules.update(tenant, plan.relation, oldKind, bytes, ...at));
+      return;
+    }
+    const writer = this.#writer(open, bytesOf);
+    if (writer === null) return;
     const before = writer.size;
     writer.update(writer.relation(plan.relation), oldKind, bytes, oldStart, oldEnd, newStart, newEnd);
     this.#wrote(open, before, writer.size);
@@ -233,7 +249,7 @@ export class Assembler implements PgoutputVisitor {
     } else {
       open = this.#directory.tenantOf(plan, bytes, start, end);
     }
-    if (open !== null) this.#delete(open, plan.relation, oldKind, bytes, start, end);
+    if (open !== null) this.#delete(open, plan, oldKind, bytes, start, end);
   }
 
   truncate(oids: readonly number[], flags: number): void {
@@ -246,7 +262,12 @@ export class Assembler implements PgoutputVisitor {
         this.#events.onUnassigned('truncate', plan.relation, why);
       }
       const open = this.#directory.openTenant(plan.kind === 'whole' ? plan.tenant : UNASSIGNED);
-      byTenant.set(open, [...(byTenant.get(open) ?? []), plan.relation]);
+      const as =
+        plan.ruled && this.#rules !== null
+          ? this.#rules.relationFor(open.tenant, plan.relation)
+          : plan.relation;
+      if ('why' in as) this.#withhold(open, 0, as);
+      else byTenant.set(open, [...(byTenant.get(open) ?? []), as]);
     }
     for (const [open, relations] of byTenant) {
       const writer = this.#writer(open, 0);
@@ -322,7 +343,12 @@ export class Assembler implements PgoutputVisitor {
     if (urgent) open.lane.urgent = true;
   }
 
-  #insert(open: OpenTenant, relation: Relation, bytes: Buffer, start: number, end: number): void {
+  #insert(open: OpenTenant, plan: RelationPlan, bytes: Buffer, start: number, end: number): void {
+    const { relation } = plan;
+    if (plan.ruled && this.#rules !== null) {
+      this.#put(open, end - start, this.#rules.insert(open.tenant, relation, bytes, start, end));
+      return;
+    }
     const writer = this.#writer(open, end - start);
     if (writer === null) return;
     const before = writer.size;
@@ -332,12 +358,17 @@ export class Assembler implements PgoutputVisitor {
 
   #delete(
     open: OpenTenant,
-    relation: Relation,
+    plan: RelationPlan,
     kind: 'K' | 'O',
     bytes: Buffer,
     start: number,
     end: number,
   ): void {
+    const { relation } = plan;
+    if (plan.ruled && this.#rules !== null) {
+      this.#put(open, end - start, this.#rules.delete(open.tenant, relation, kind, bytes, start, end));
+      return;
+    }
     const writer = this.#writer(open, end - start);
     if (writer === null) return;
     const before = writer.size;
@@ -345,11 +376,51 @@ export class Assembler implements PgoutputVisitor {
     this.#wrote(open, before, writer.size);
   }
 
+  /**
+   * What the rules leave of a row. `bytes`: of the row as it came, left out or not, so that a transaction is cut at the same places whatever
+   * the rules are.
+   */
+  #put(open: OpenTenant, bytes: number, row: Outcome): void {
+    if (row.kind === 'withheld') {
+      this.#withhold(open, bytes, row);
+      return;
+    }
+    if (row.kind === 'none') {
+      if (!this.inStream) this.#enter(open, bytes);
+      return;
+    }
+    const writer = this.#writer(open, bytes);
+    if (writer === null) return;
+    const before = writer.size;
+    const index = writer.relation(row.relation);
+    const { oldKind, oldStart, oldEnd, newStart, newEnd } = row;
+    if (row.kind === 'insert') writer.insert(index, row.bytes, newStart, newEnd);
+    else if (row.kind === 'update')
+      writer.update(index, oldKind, row.bytes, oldStart, oldEnd, newStart, newEnd);
+    else if (oldKind !== null) writer.delete(index, oldKind, row.bytes, oldStart, oldEnd);
+    this.#wrote(open, before, writer.size);
+  }
+
+  /** In place of the tenant's rows its replicas are told, once a transaction, and stop there. */
+  #withhold(open: OpenTenant, bytes: number, { table, why }: { table: string; why: string }): void {
+    if (this.inStream) {
+      this.#streamed.needWhole();
+      return;
+    }
+    if (!this.#enter(open, bytes) || this.#withheld.has(open)) return;
+    this.#withheld.add(open);
+    this.#events.onWithheld?.(open.tenant, table, why);
+    const writer = open.lane.writerOf(open, this.#at);
+    const before = writer.size;
+    writer.message(this.#at.commitLsn, WITHHELD_PREFIX, Buffer.from(JSON.stringify({ table, why })));
+    open.lane.grew(writer.size - before, writer.size);
+  }
+
   /** The row leaves one tenant and enters another: each sees its half. */
   #move(
     from: OpenTenant,
     to: OpenTenant,
-    relation: Relation,
+    plan: RelationPlan,
     oldKind: 'K' | 'O',
     bytes: Buffer,
     oldStart: number,
@@ -358,13 +429,13 @@ export class Assembler implements PgoutputVisitor {
     newEnd: number,
   ): void {
     this.counts.moves++;
-    this.#delete(from, relation, oldKind, bytes, oldStart, oldEnd);
+    this.#delete(from, plan, oldKind, bytes, oldStart, oldEnd);
     if (oldKind === 'O' && hasUnchanged(bytes, newStart, newEnd)) {
       const whole = mergeUnchanged(bytes, oldStart, oldEnd, newStart, newEnd);
-      this.#insert(to, relation, whole, 0, whole.length);
+      this.#insert(to, plan, whole, 0, whole.length);
     } else {
       // Without the whole old row an unchanged column stays `u`: apply refuses such an insert and parks the tenant.
-      this.#insert(to, relation, bytes, newStart, newEnd);
+      this.#insert(to, plan, bytes, newStart, newEnd);
     }
   }
 

@@ -2,9 +2,14 @@
 import type { Relation } from '@drover/block';
 import { SHARED, type TenantId } from '@drover/core';
 import { classifyTable, type Tagging } from '@drover/pg';
+import type { RuledRows } from './ruled.ts';
 import { type TypeFacts, type ValueKind, valueKind } from './tenant-value.ts';
 
-export type RelationPlan = { readonly relation: Relation } & (
+export type RelationPlan = {
+  readonly relation: Relation;
+  /** Some tenant's rows of it are under a rule ([[transform]]). */
+  readonly ruled: boolean;
+} & (
   | {
       readonly kind: 'column';
       readonly index: number;
@@ -22,9 +27,12 @@ export interface PlanContext {
   readonly database: string;
   /** Grows with the types that are made while it is read. */
   readonly types: Map<number, TypeFacts>;
+  /** Null: there are no rules. */
+  readonly rules?: RuledRows | null;
 }
 
 export function planRelation(relation: Relation, context: PlanContext): RelationPlan {
+  const ruled = context.rules?.covers(relation) === true;
   const columns = relation.columns.map((column) => column.name);
   const found = classifyTable(context.tagging, {
     schema: relation.schema,
@@ -36,21 +44,29 @@ export function planRelation(relation: Relation, context: PlanContext): Relation
     case 'column': {
       const index = columns.indexOf(found.column);
       const column = relation.columns[index];
-      if (column === undefined) return { relation, kind: 'unclassified', why: `no column "${found.column}"` };
+      if (column === undefined)
+        return { relation, ruled, kind: 'unclassified', why: `no column "${found.column}"` };
       const value = valueKind(column.typeOid, context.types);
       if (value === 'unsupported') {
         const why = `column "${found.column}" has type ${column.typeOid}, which cannot name a tenant`;
-        return { relation, kind: 'unclassified', why };
+        return { relation, ruled, kind: 'unclassified', why };
       }
-      return { relation, kind: 'column', index, value, inIdentity: column.key || relation.identity === 'f' };
+      return {
+        relation,
+        ruled,
+        kind: 'column',
+        index,
+        value,
+        inIdentity: column.key || relation.identity === 'f',
+      };
     }
     case 'schema':
-      return { relation, kind: 'whole', tenant: found.tenant };
+      return { relation, ruled, kind: 'whole', tenant: found.tenant };
     case 'reference':
-      return { relation, kind: 'whole', tenant: SHARED };
+      return { relation, ruled, kind: 'whole', tenant: SHARED };
     case 'excluded':
-      return { relation, kind: 'excluded' };
+      return { relation, ruled, kind: 'excluded' };
     case 'unclassified':
-      return { relation, kind: 'unclassified', why: found.why };
+      return { relation, ruled, kind: 'unclassified', why: found.why };
   }
 }

@@ -184,6 +184,12 @@ export class StreamedTransactions {
     else messages.push({ ...message, content: Buffer.from(message.content) });
   }
 
+  /** What it says can only be told of the whole. */
+  needWhole(): void {
+    const current = this.#current;
+    if (current !== null && !current.whole) this.#makeWhole(current);
+  }
+
   abort(xid: number, subxid: number): void {
     const known = this.#transactions.get(xid);
     if (known === undefined) return;

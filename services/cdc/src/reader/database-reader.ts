@@ -23,6 +23,7 @@ import {
   type Lsn,
   maxLsn,
   sleep,
+  type TenantId,
 } from '@drover/core';
 import {
   type ConnectOptions,
@@ -31,13 +32,17 @@ import {
   PUBLICATION,
   type Queryable,
   type ReplicationStream,
+  readTables,
   slotName,
   startReplication,
+  type TableInfo,
 } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import { Assembler } from '../capture/assembler.ts';
 import type { Group } from '../capture/lane.ts';
 import { checkIdentity, type SourceFacts } from '../capture/resume.ts';
+import { type PublishRules, RuledRows } from '../capture/ruled.ts';
+import { RuledMemory } from '../capture/ruled-memory.ts';
 import { NotStreamed } from '../capture/streamed.ts';
 import type { UnassignedReason } from '../capture/tenant-directory.ts';
 import type { CdcMetrics } from '../metrics.ts';
@@ -71,6 +76,8 @@ export interface DatabaseReaderOptions {
   /** Null: what the bus has acknowledged is confirmed. */
   readonly replicas: ReplicaPositions | null;
   readonly keys: SealingKeys;
+  /** Null: everything is published as it is. */
+  readonly rules: PublishRules | null;
   readonly failpoint?: (name: Failpoint) => void;
   readonly partBytes?: number;
   /** Called each time the stream is up. */
@@ -128,6 +135,8 @@ export class DatabaseReader {
   #wholeUntil: Lsn | null = null;
   /** Values come in this form until this commit is confirmed; see {@link OtherForm}. */
   #fixedForm: OtherForm['fixed'] = null;
+  /** Lives as long as the reader: what is learnt is never forgotten. */
+  readonly #ruled = new RuledMemory();
   #beats = 0;
   /** Rows came that have no binary form, whatever their tables are like by now. */
   #unsendable = false;
@@ -288,7 +297,8 @@ export class DatabaseReader {
         ...(facts.record === null ? {} : { knownTimeline: facts.record.timeline }),
         signal: here.signal,
       });
-      const pump = await this.#prepare(stream, facts);
+      const tables = await this.#recall(client);
+      const pump = await this.#prepare(stream, facts, tables);
       if (signal.aborted) throw cancelled();
       this.#requireForm(form, facts);
       this.#streaming();
@@ -296,7 +306,9 @@ export class DatabaseReader {
       const { timeline } = stream;
       record = async () => {
         const written = { ...facts.lineage, timeline, streams: this.#stored(facts), form };
-        this.#recorded = await writeRecord(client, written);
+        const recorded = await writeRecord(client, written);
+        await this.#ruled.write(client);
+        this.#recorded = recorded;
         pump.boundMoved();
       };
       beats = beat(client, config.cdc.heartbeatMs, here.signal, async (lsn, atMs) => {
@@ -340,7 +352,14 @@ export class DatabaseReader {
     if ((await readForm(client)) !== form) throw new OtherForm(null);
   }
 
-  async #prepare(stream: ReplicationStream, facts: Facts): Promise<Pump> {
+  /** Tables as they are now; none where there are no rules. */
+  async #recall(client: Queryable): Promise<readonly TableInfo[]> {
+    if (this.#options.rules === null) return [];
+    await this.#ruled.read(client);
+    return readTables(client);
+  }
+
+  async #prepare(stream: ReplicationStream, facts: Facts, tables: readonly TableInfo[]): Promise<Pump> {
     const { config, database, metrics } = this.#options;
     const { systemId } = stream;
     const source: SourceFacts = { ...facts, database, systemId, confirmedLsn: stream.slot.confirmedFlush };
@@ -357,6 +376,10 @@ export class DatabaseReader {
       published: this.#feeds.reduce((max, { lane }) => maxLsn(max, lane.marks.highest), LSN_ZERO),
     });
     const attempt = randomBytes(6).toString('hex');
+    const plan = { tagging: config.tagging, database, types: facts.types };
+    const given = this.#options.rules;
+    const rules = given === null ? null : new RuledRows({ ...given, ...plan, memory: this.#ruled });
+    rules?.seed(tables);
     for (const { lane } of this.#feeds) {
       lane.discard();
       lane.attempt = attempt;
@@ -366,10 +389,11 @@ export class DatabaseReader {
       lanes: this.#feeds.map((feed) => feed.lane),
       attempt,
       epochs: facts.epochs,
-      plan: { tagging: config.tagging, database, types: facts.types },
+      plan: { ...plan, rules },
       events: {
         onCut: (lane) => pump?.cut(lane),
         onUnassigned: (reason, relation, why) => this.#unassigned(reason, relation, why),
+        onWithheld: (tenant, table, why) => this.#withheld(tenant, table, why),
         onMessage: (message) => {
           if (message.kind === 'heartbeat') this.#lastHeartbeatMs = performance.now();
           if (message.kind === 'ddl')
@@ -397,6 +421,7 @@ export class DatabaseReader {
         }
       },
       bound: () => {
+        if (this.#ruled.dirty && pump !== null) return pump.confirmed;
         const bound = this.#bound();
         // A crash right after a confirmation that no record knows of would make the slot look like another one.
         if (bound === undefined) return this.#recorded;
@@ -474,6 +499,18 @@ export class DatabaseReader {
     const { pausedSeconds } = pump;
     metrics.paused.add(Math.max(0, pausedSeconds - this.#pausedCounted), this.#labels);
     this.#pausedCounted = pausedSeconds;
+  }
+
+  #withheld(tenant: TenantId, table: string, why: string): void {
+    this.#options.metrics.withheld.add(1, this.#labels);
+    const key = `withheld ${table} ${why}`;
+    if (this.#told.has(key)) return;
+    this.#told.add(key);
+    this.#log.error('rows are withheld: a rule of [[transform]] cannot be carried out', {
+      tenant,
+      table,
+      why,
+    });
   }
 
   #unassigned(reason: UnassignedReason, relation: Relation, why: string): void {

@@ -22,8 +22,10 @@ import {
   sortFindings,
   streamedOriginName,
 } from '@drover/pg';
+import { type Rule, rulesOf } from '@drover/transform';
 import { type Output, table } from '../output/terminal.ts';
 import { checkNats, setupNats } from './nats.ts';
+import { besidesRules, transformFindings } from './transform-findings.ts';
 
 /** Writes a commented drover.toml. @throws `config.invalid` when one is there and `force` is not given. */
 export function init(args: { file: string; force: boolean }, out: Output): void {
@@ -46,6 +48,7 @@ interface Report {
 /** Every obstacle with the SQL that mends it. Returns whether no error was found. */
 export async function runDoctor(config: Config, out: Output): Promise<boolean> {
   const reports: Report[] = [];
+  const rules = rulesOf(config);
   const origins = (config.clusters.length - 1) * config.nats.partitions + STREAMED_ORIGINS;
   for (const cluster of config.clusters) {
     for (const database of cluster.databases) {
@@ -54,9 +57,10 @@ export async function runDoctor(config: Config, out: Output): Promise<boolean> {
         database,
         findings: await examine(config, cluster, database, origins),
       });
+      if (rules.length > 0) reports.push(await rulesReport(config, rules, cluster, database));
     }
   }
-  for (const pair of pairs(config)) reports.push(await comparePairOf(config, pair));
+  for (const pair of pairs(config)) reports.push(await comparePairOf(config, rules, pair));
   reports.push({ cluster: 'nats', database: '', findings: await checkNats(config) });
   for (const report of reports) {
     out.line(`\n${report.cluster}${report.database === '' ? '' : `/${report.database}`}`);
@@ -110,6 +114,21 @@ async function examine(
   }
 }
 
+async function rulesReport(
+  config: Config,
+  rules: readonly Rule[],
+  cluster: Config['clusters'][number],
+  database: string,
+): Promise<Report> {
+  const report = (findings: Finding[]) => ({ cluster: `${cluster.name} [[transform]]`, database, findings });
+  try {
+    return report(await transformFindings(config, rules, { cluster, database }));
+  } catch (error) {
+    const object = `${cluster.name}/${database}`;
+    return report([{ severity: 'error', code: 'connect', object, message: describeError(error) }]);
+  }
+}
+
 type Pair = { from: Config['clusters'][number]; to: Config['clusters'][number]; database: string };
 
 function pairs(config: Config): Pair[] {
@@ -122,7 +141,11 @@ function pairs(config: Config): Pair[] {
   );
 }
 
-async function comparePairOf(config: Config, { from, to, database }: Pair): Promise<Report> {
+async function comparePairOf(
+  config: Config,
+  rules: readonly Rule[],
+  { from, to, database }: Pair,
+): Promise<Report> {
   const name = `${from.name} → ${to.name}`;
   try {
     const source = await connectPg(setupConnection(from, database));
@@ -134,7 +157,9 @@ async function comparePairOf(config: Config, { from, to, database }: Pair): Prom
       return {
         cluster: name,
         database,
-        findings: sortFindings(await doctorPair(source, target, { tagging: config.tagging })),
+        findings: sortFindings(
+          besidesRules(await doctorPair(source, target, { tagging: config.tagging }), rules, to.name),
+        ),
       };
     } finally {
       await source.end();
@@ -214,5 +239,7 @@ export function listClusters(config: Config, out: Output): void {
 }
 
 export function configOf(file: string | undefined): Config {
-  return loadConfig(file === undefined ? {} : { file });
+  const config = loadConfig(file === undefined ? {} : { file });
+  rulesOf(config); // says what is wrong with them
+  return config;
 }

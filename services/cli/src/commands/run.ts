@@ -1,7 +1,7 @@
 /** `drover run <service>`: one service, or all of them, in this process until SIGINT or SIGTERM. */
-import { loadConfig } from '@drover/config';
 import { type ClusterId, clusterId, DroverError } from '@drover/core';
 import { loadService, PER_CLUSTER, SERVICES, type ServiceName, serviceName } from '../services.ts';
+import { configOf } from './clusters.ts';
 
 export interface RunArguments {
   readonly service: string;
@@ -24,7 +24,7 @@ export function untilSignal(): AbortSignal {
 }
 
 export async function runService(args: RunArguments): Promise<void> {
-  const config = loadConfig(args.config === undefined ? {} : { file: args.config });
+  const config = configOf(args.config);
   const signal = untilSignal();
   const names: readonly ServiceName[] = args.service === 'all' ? SERVICES : [serviceName(args.service)];
   interface Job {

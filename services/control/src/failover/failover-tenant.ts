@@ -3,13 +3,14 @@
  * tells. So a request that was taken is carried out even when this process dies, and asking again with the same request id joins it.
  */
 import { beginSwitchover, type Placement } from '@drover/catalog';
-import { DroverError, type TenantId } from '@drover/core';
+import { type ClusterId, DroverError, type TenantId } from '@drover/core';
 import {
   type FailoverTenantRequest,
   type FailoverTenantResponseSchema,
   moveStep,
   type Sent,
 } from '@drover/rpc';
+import { isTransformed, rulesOf } from '@drover/transform';
 import { type ControlContext, clusterOf, placementOf, requestIdOf, tenantOf } from '../context.ts';
 import { tenantMessage } from '../messages.ts';
 import { askFailover } from '../peers.ts';
@@ -29,6 +30,7 @@ export async function* failoverTenant(
   const to = clusterOf(context, request.to, 'to').name;
   const before = await placementOf(context, tenant);
   if (newsOf(before, id).kind === 'absent') {
+    requireUntransformed(context, before, to);
     // A move that nobody carries out would hold the tenant's statements for nothing.
     await requireController(context);
   }
@@ -70,6 +72,16 @@ export async function* failoverTenant(
       return;
     }
   }
+}
+
+/** @throws DroverError `tenant.transformed` */
+function requireUntransformed({ config }: ControlContext, { tenant, tier }: Placement, to: ClusterId): void {
+  if (!isTransformed(rulesOf(config), { tenant, tier, target: to })) return;
+  throw new DroverError(
+    'tenant.transformed',
+    `${to} holds the rows of ${tenant} under rules of [[transform]], not as they were written`,
+    { hint: 'take another cluster, or remove the rule and copy the tenant anew', facts: { cluster: to } },
+  );
 }
 
 /** True when the target serves the tenant. @throws DroverError `failover.drain_timeout` when the move was called off. */

@@ -1,6 +1,6 @@
 /** What all moves share: who they work with, and how a step is put on record. */
 import type { Catalog, Move, Placement } from '@drover/catalog';
-import { cancelled, DroverError, type TenantId } from '@drover/core';
+import { type ClusterId, cancelled, DroverError, type TenantId } from '@drover/core';
 import type { Tagging } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { LiveProxies } from './quiesce.ts';
@@ -12,6 +12,8 @@ export interface MoveContext extends StepContext {
   readonly tagging: Tagging;
   readonly drainTimeoutMs: number;
   readonly log: Logger;
+  /** Whether the tenant's rows at the cluster are, as a replica, other than those of its primary ([[transform]]). Absent: nowhere. */
+  readonly transformed?: (placement: Placement, cluster: ClusterId) => boolean;
   /** Called between steps; tests stop the leader here. */
   readonly failpoint?: (step: string) => Promise<void>;
 }

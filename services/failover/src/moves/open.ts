@@ -55,7 +55,8 @@ export async function openAtTarget(context: MoveContext, placement: Placement): 
   const beganWith = { epoch: placement.epoch, source: move.from, exact: move.kind === 'failover', opened };
   const tell = async (cluster: ClusterId): Promise<void> => {
     const pool = context.clusters.pool(cluster, database);
-    const wasPrimary = cluster === move.from;
+    // Under a rule it is to hold other rows than it does: it is copied anew.
+    const wasPrimary = cluster === move.from && context.transformed?.(placement, cluster) !== true;
     const told = await followTenant(
       pool,
       tenant,

@@ -41,7 +41,8 @@ export async function rejoinTenant(
       : await cleanReplica(context, placement, cluster, row);
   await reached(context, 'rejoin.tail');
   let follows = false;
-  if (clean !== undefined) {
+  // Under a rule the rows that it has are not those that a replica of the tenant has there.
+  if (clean !== undefined && context.transformed?.(placement, cluster) !== true) {
     const following = {
       epoch: placement.epoch,
       source: placement.primary,

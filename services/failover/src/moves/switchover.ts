@@ -13,6 +13,7 @@ import { openAtTarget } from './open.ts';
 import { quiesce } from './quiesce.ts';
 import { carrySequences } from './sequences.ts';
 import { closeTenant, reopenTenant } from './steps.ts';
+import { requireUntransformed } from './transformed.ts';
 
 /** Runs or resumes the switch-over of `placement` to its end. Resolves with the placement as it stands afterwards. */
 export async function runSwitchover(context: MoveContext, placement: Placement): Promise<Placement> {
@@ -54,6 +55,7 @@ const STEPS = { hold, close, drain } as const satisfies Record<
 async function hold(context: MoveContext, placement: Placement): Promise<Placement> {
   const { tenant } = placement;
   const move = moveOf(placement);
+  requireUntransformed(context, placement, move.to);
   const state = placement.replicas[move.to]?.state;
   const row = await readTenantRow(context.clusters.pool(move.to, placement.database), tenant);
   requireFit(state === 'live' ? row : null, feedingOf(placement), tenant);

@@ -26,7 +26,7 @@ export function countLeft(table: TenantTable, after: Cursor | null): string {
 }
 
 export function copyIn(table: TenantTable): string {
-  return `COPY ${quoteTable(table.schema, table.name)} (${table.columns.map(quoteIdent).join(', ')}) FROM STDIN`;
+  return `COPY ${quoteTable(table.schema, table.name)} (${(table.ruled?.columns ?? table.columns).map(quoteIdent).join(', ')}) FROM STDIN`;
 }
 
 export function deleteAll(table: TenantTable): string {

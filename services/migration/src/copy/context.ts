@@ -4,6 +4,7 @@ import type { Catalog, Placement } from '@drover/catalog';
 import type { ClusterId, TenantId } from '@drover/core';
 import type { PgPool, Tagging } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
+import type { ConfiguredRules } from '../ruled.ts';
 import type { TenantTable } from '../scope.ts';
 import type { SessionClient } from '../sessions.ts';
 import type { Tally } from './tally.ts';
@@ -15,6 +16,8 @@ export interface CopyContext {
   readonly tagging: Tagging;
   readonly partitions: number;
   readonly chunkRows: number;
+  /** Absent: there are none. */
+  readonly rules?: ConfiguredRules;
   /** Pools as drover_admin. */
   readonly admin: (cluster: ClusterId, database: string) => PgPool;
   /** Connection options as drover_apply. */

@@ -3,6 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import { cancelled, DroverError, must } from '@drover/core';
 import { inTransaction } from '@drover/pg';
 import copyStreams from 'pg-copy-streams';
+import { ruledCopy } from '../ruled-copy.ts';
 import type { TenantTable } from '../scope.ts';
 import type { SessionClient } from '../sessions.ts';
 import type { Pass } from './begin.ts';
@@ -72,7 +73,8 @@ async function copyChunk(job: Job, chunk: Chunk, upTo: readonly string[] | null)
   const { target, tenant } = job;
   return inTransaction(target, async () => {
     const sink = target.query(copyStreams.from(copyIn(table)));
-    await pipeline(reader.query(copyStreams.to(copyOut(table, at.cursor, upTo))), sink);
+    const rows = reader.query(copyStreams.to(copyOut(table, at.cursor, upTo)));
+    await (table.ruled === undefined ? pipeline(rows, sink) : pipeline(rows, ruledCopy(table.ruled), sink));
     const next = {
       ...{ rows: at.rows + sink.rowCount, cursor: upTo, done: upTo === null },
       ...(table.key === null ? { snapshot: await snapshotOf(reader) } : {}),

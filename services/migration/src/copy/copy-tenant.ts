@@ -4,6 +4,7 @@
  * Whatever stops it, calling again goes on (I10).
  */
 import { type ClusterId, cancelled, DroverError, describeError, type TenantId } from '@drover/core';
+import { rulesOfTenant } from '../ruled.ts';
 import { tenantTables } from '../scope.ts';
 import { requireSameShape } from '../shape.ts';
 import { beginPass, type Pass, readLeft } from './begin.ts';
@@ -31,7 +32,8 @@ export async function copyTenant(
   if (placement === undefined || replica?.state !== 'copying') return;
   const { primary, database } = placement;
   const source = context.admin(primary, database);
-  const tables = await tenantTables(source, context.tagging, database, tenant);
+  const rules = rulesOfTenant(context.rules, placement, to);
+  const tables = await tenantTables(source, context.tagging, database, tenant, rules);
   const target = context.admin(to, database);
   await requireSameShape({ source, target, to }, context.tagging, tables, 'copy.failed');
   const session = await openTarget(context.apply(to, database), { tenant, slot, signal: context.signal });

@@ -19,7 +19,8 @@ export function limitedTo(missed: readonly MissedRow[], tables: readonly TenantT
     const own = missed.filter((row) => row.schema === table.schema && row.table === table.name);
     if (own.length === 0) return [];
     const conditions = own.map((row) => conditionOf(row, table));
-    if (conditions.includes(null)) return [table];
+    // Under a rule the replica's keys are not those of the source.
+    if (conditions.includes(null) || table.ruled?.keyTouched === true) return [table];
     return [{ ...table, where: `${table.where} AND (${[...new Set(conditions)].join(' OR ')})` }];
   });
 }

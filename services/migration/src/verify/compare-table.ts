@@ -28,18 +28,20 @@ export async function compareTable(
   left: Queryable,
   right: Queryable,
   table: TenantTable,
+  /** What stands for the table on the left. */
+  leftTable: TenantTable = table,
 ): Promise<TableResult> {
-  const both = async <T>(text: string, params: unknown[] = []): Promise<[T[], T[]]> => {
-    const [a, b] = await Promise.all([left.query(text, params), right.query(text, params)]);
+  const both = async <T>(sql: (of: TenantTable) => string, params: unknown[] = []): Promise<[T[], T[]]> => {
+    const [a, b] = await Promise.all([left.query(sql(leftTable), params), right.query(sql(table), params)]);
     return [a.rows as T[], b.rows as T[]];
   };
   const name = `${table.schema}.${table.name}`;
-  const [a, b] = await both<Bucket>(bucketQuery(table));
+  const [a, b] = await both<Bucket>(bucketQuery);
   const rows = a.reduce((sum, bucket) => sum + bucket.rows, 0);
   const buckets = differingBuckets(a, b);
   const differing: string[] = [];
   for (const share of shares(buckets, [...a, ...b], ROWS_AT_ONCE)) {
-    const [x, y] = await both<KeyedRow>(rowsQuery(table), [share]);
+    const [x, y] = await both<KeyedRow>(rowsQuery, [share]);
     differing.push(...differingKeys(x, y, KEYS_MAX - differing.length));
     if (differing.length >= KEYS_MAX) break;
   }

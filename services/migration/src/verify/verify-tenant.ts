@@ -2,9 +2,11 @@
 import type { Catalog } from '@drover/catalog';
 import { type ClusterId, DroverError, type TenantId } from '@drover/core';
 import type { PgPool, Tagging } from '@drover/pg';
+import { type ConfiguredRules, rulesOfTenant } from '../ruled.ts';
 import { tenantTables } from '../scope.ts';
 import { requireSameShape } from '../shape.ts';
 import { atCommonPoint } from './common-point.ts';
+import { compareRuled } from './compare-ruled.ts';
 import { compareTable, type TableResult } from './compare-table.ts';
 import { confirmed } from './confirmed.ts';
 
@@ -13,6 +15,8 @@ export type { TableResult } from './compare-table.ts';
 export interface VerifyContext {
   readonly catalog: Catalog;
   readonly tagging: Tagging;
+  /** Absent: there are none. */
+  readonly rules?: ConfiguredRules;
   /** Pools as drover_admin. */
   readonly admin: (cluster: ClusterId, database: string) => PgPool;
   /** Tells the apply worker to look at the tenant's row at once. */
@@ -70,14 +74,23 @@ async function compareOnce(
     signal: context.signal,
   };
   const shape = { source: sides.source, target: sides.replica, to: target };
-  const tables = await tenantTables(sides.source, context.tagging, database, tenant);
+  const rules = rulesOfTenant(context.rules, found.value, target);
+  const tables = await tenantTables(sides.source, context.tagging, database, tenant, rules);
   await requireSameShape(shape, context.tagging, tables, 'verify.failed');
   context.progress('waiting for the barrier');
   return atCommonPoint(sides, tenant, async (left, right) => {
     const results: TableResult[] = [];
     for (const table of tables) {
       context.progress(`comparing ${table.schema}.${table.name}`);
-      results.push(await compareTable(left, right, table));
+      results.push(
+        table.ruled === undefined
+          ? await compareTable(left, right, table)
+          : await compareRuled(
+              { left, right, replica: sides.replica, signal: sides.signal },
+              table,
+              table.ruled,
+            ),
+      );
     }
     return results;
   });

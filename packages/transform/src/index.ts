@@ -1,0 +1,15 @@
+export { readBaseTypes, relationOf } from './check/live-table.ts';
+export { checkTarget } from './check/target.ts';
+export { type ValidateInput, validateTransforms } from './check/validate.ts';
+export { type RefusedFacts, refusalOf, refused } from './errors.ts';
+export { transformed } from './plan/block-filter.ts';
+export { apply, type Change, Changer } from './plan/change.ts';
+export { type CompileContext, compileTransform } from './plan/compile.ts';
+export { plansOf, type StagesRequest, TextRows } from './plan/stages.ts';
+export { TableTransforms, Transforms, type TransformsOptions } from './plan/transforms.ts';
+export type { TuplePlan } from './plan/tuple-plan.ts';
+export { type Preview, type PreviewRow, preview } from './preview/preview.ts';
+export { rulesOf } from './rules/load.ts';
+export { type ParseContext, parseRules } from './rules/parse-rules.ts';
+export { isTransformed, needTiers, ruleHoldsTable, rulesFor, type Scope } from './rules/select.ts';
+export type { Action, Mask, Rule, Stage } from './rules/types.ts';
