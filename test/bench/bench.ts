@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describeError } from '@drover/core';
 import { benchCompression } from './compression/run.ts';
 import { type BenchContext, type BenchResult, benchData } from './data/run.ts';
+import { benchFairness } from './fairness/run.ts';
 import { benchHuge } from './huge/run.ts';
 import { benchLatency } from './latency/run.ts';
 import { type BenchName, HELP, parseFlags } from './lib/args.ts';
@@ -22,6 +23,7 @@ const BENCH: Readonly<Record<BenchName, (context: BenchContext) => Promise<Bench
   proxy: benchProxy,
   compression: benchCompression,
   sealing: benchSealing,
+  fairness: benchFairness,
 };
 
 /** @returns the exit code: 0; 1 when something failed or a replica was not equal; 130 after Ctrl-C. */

@@ -9,3 +9,4 @@ export * from './placement.ts';
 export * from './placement-steps.ts';
 export * from './placement-view.ts';
 export * from './tenant.ts';
+export * from './weights.ts';

@@ -227,10 +227,18 @@ export const OPTIONS: readonly Option[] = [
     "Database mode: the part of the database's name before the tenant.",
   ),
 
-  option('tiers', 'weight', 'integer', 1, '4', 'Share of the work relative to other tiers.', {
-    min: 1,
-    max: 1000,
-  }),
+  option(
+    'tiers',
+    'weight',
+    'integer',
+    1,
+    '4',
+    'Share of the work beside tenants of other tiers, in bytes, where they compete: in lanes of their own and in copies.',
+    {
+      min: 1,
+      max: 1000,
+    },
+  ),
   option(
     'tiers',
     'replicas',
@@ -358,7 +366,15 @@ export const OPTIONS: readonly Option[] = [
   option('failover', 'parallel', 'integer', 16, '16', 'Tenants moved at once.', { min: 1, max: 256 }),
 
   option('migration', 'chunk_rows', 'integer', 10_000, '10000', 'Rows of one chunk of a copy.', { min: 1 }),
-  option('migration', 'parallel', 'integer', 2, '2', 'Tenants copied at once.', { min: 1, max: 64 }),
+  option(
+    'migration',
+    'parallel',
+    'integer',
+    2,
+    '2',
+    'Tenants copied at once; of these, half move rows at any moment, by the weight of their tiers.',
+    { min: 1, max: 64 },
+  ),
 
   option('proxy', 'host', 'text', '127.0.0.1', '"0.0.0.0"', 'Address to listen on.'),
   option('proxy', 'port', 'integer', 6432, '6432', 'Port to listen on.', { min: 0, max: 65535 }),

@@ -3,9 +3,9 @@
  * partition and every database of the target, a pipeline. Wiring only.
  */
 import { connectBus, holdLease, paged, serveRpc } from '@drover/bus';
-import { MasterKeys, openKeyRing } from '@drover/catalog';
+import { MasterKeys, openCatalog, openKeyRing, Weights } from '@drover/catalog';
 import { metricsPort, type RunOptions, roleConnection } from '@drover/config';
-import { Closer, DroverError, describeError, must, sleep } from '@drover/core';
+import { Closer, DroverError, describeError, must, sleep, type TenantId } from '@drover/core';
 import { type Logger, startTelemetry } from '@drover/telemetry';
 import { rulesOf } from '@drover/transform';
 import { type ApplyMetrics, openApplyMetrics } from './metrics.ts';
@@ -52,6 +52,10 @@ export async function run(options: ApplyOptions): Promise<void> {
     const auth = nats.user === undefined ? {} : { user: nats.user, password: nats.password ?? '' };
     const bus = closer.add(await connectBus({ url: nats.url, ...auth, name: `drover apply ${cluster}` }));
     const master = MasterKeys.at(config.security.masterKey);
+    const catalog = closer.add(await openCatalog(bus, { replicas: nats.replicas }));
+    const lookUp = async (tenant: TenantId) => (await catalog.getTenant(tenant))?.tier ?? null;
+    const weights = new Weights({ tiers: config.tiers, tierOf: lookUp });
+    const weightOf = (tenant: string): number => weights.of(tenant);
     const probe = roleConnection(target, 'drover_apply', config.security.secret);
     const tierOf = await openTiers(bus, rules, nats.replicas, signal);
     const observing = observeTarget(bus, cluster, probe, signal);
@@ -104,7 +108,8 @@ export async function run(options: ApplyOptions): Promise<void> {
       held = true;
       const { failpoint } = options;
       const traced = applyTraces(telemetry.tracer, cluster);
-      period = new Period({ config, target, bus, log, metrics, keys, rules, tierOf, traced, failpoint });
+      const given = { keys, rules, tierOf, weightOf };
+      period = new Period({ config, target, bus, log, metrics, ...given, traced, failpoint });
       log.info('applying', { cluster, pipelines: period.pipelines });
       if (!ready) options.onReady?.({ metricsUrl: telemetry.url, cluster });
       ready = true;

@@ -56,7 +56,7 @@ export interface World {
 
 export async function makeWorld(
   sql: string,
-  options: { partitions?: number; ownTarget?: boolean } = {},
+  options: { partitions?: number; ownTarget?: boolean; batchBytes?: number } = {},
 ): Promise<World> {
   const server = await testPostgres({ major: MAJOR });
   const targetServer = options.ownTarget === true ? await ownPostgres({ major: MAJOR }) : server;
@@ -70,7 +70,12 @@ export async function makeWorld(
   await setup(server, EAST, east);
   await setup(targetServer, WEST, west);
   const bus = await connectBus({ url: nats.url, name: 'test' });
-  const config = configOf({ east: server, west: targetServer }, nats, { east, west, partitions });
+  const config = configOf({ east: server, west: targetServer }, nats, {
+    east,
+    west,
+    partitions,
+    batchBytes: options.batchBytes ?? 4 * 1024 * 1024,
+  });
   const publishers: Publisher[] = [];
   for (let partition = 0; partition < partitions; partition++) {
     await ensureStream(bus, {
@@ -214,7 +219,7 @@ function setup(server: TestPostgres, cluster: typeof EAST, database: string): Pr
 function configOf(
   servers: { east: TestPostgres; west: TestPostgres },
   nats: TestNats,
-  names: { east: string; west: string; partitions: number },
+  names: { east: string; west: string; partitions: number; batchBytes: number },
 ): Config {
   const cluster = (name: 'east' | 'west', database: string): string => `
 [[clusters]]
@@ -228,7 +233,7 @@ setup_password = "x"
 `;
   const secret = TEST_SECRET.padEnd(32, '.');
   const config = parseConfig(
-    `[nats]\nurl = "${nats.url}"\npartitions = ${names.partitions}\n[security]\nsecret = "${secret}"\n${cluster('east', names.east)}${cluster('west', names.west)}`,
+    `[nats]\nurl = "${nats.url}"\npartitions = ${names.partitions}\n[tiers.gold]\nweight = 4\n[apply]\nbatch_bytes = ${names.batchBytes}\n[security]\nsecret = "${secret}"\n${cluster('east', names.east)}${cluster('west', names.west)}`,
     'test.toml',
     {},
   );

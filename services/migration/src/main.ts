@@ -1,11 +1,21 @@
 /** The migration service: carries out copies that placements ask for, and verifications on request. Wiring only. */
 import { callRpc, connectBus, holdLease, serveRpc } from '@drover/bus';
-import { openCatalog } from '@drover/catalog';
+import { openCatalog, Weights } from '@drover/catalog';
 import { metricsPort, type RunOptions, roleConnection } from '@drover/config';
-import { Closer, type ClusterId, clusterId, DroverError, must, tenantId } from '@drover/core';
+import {
+  Closer,
+  type ClusterId,
+  clusterId,
+  DroverError,
+  must,
+  type TenantId,
+  Turns,
+  tenantId,
+} from '@drover/core';
 import { PgPool } from '@drover/pg';
 import { startTelemetry } from '@drover/telemetry';
 import { rulesOf } from '@drover/transform';
+import { givesWay } from './copy/give-way.ts';
 import { runCopies } from './copy/run-copies.ts';
 import { migrationMetrics } from './metrics.ts';
 import { verifyTenant } from './verify/verify-tenant.ts';
@@ -87,6 +97,10 @@ export async function run(options: RunOptions): Promise<void> {
     notReady = null;
     options.onReady?.({ metricsUrl: telemetry.url });
 
+    const tierOf = async (tenant: TenantId) => (await catalog.getTenant(tenant))?.tier ?? null;
+    const weights = new Weights({ tiers: config.tiers, tierOf });
+    // Of the copies that run, half move rows at once, by weight.
+    const turns = new Turns({ atOnce: Math.ceil(config.migration.parallel / 2) });
     while (!signal.aborted) {
       const lost = new AbortController();
       const lease = await holdLease(bus, {
@@ -112,6 +126,8 @@ export async function run(options: RunOptions): Promise<void> {
             apply: poolOf('drover_apply'),
             signal: AbortSignal.any([signal, lost.signal]),
             onRows: (n) => rows.add(n),
+            turnsOf: (tenant) => turns.join(() => weights.of(tenant)),
+            giveWayMs: givesWay(bus, config.cdc.heartbeatMs),
           },
           view,
           parallel: config.migration.parallel,

@@ -1,7 +1,7 @@
 /** Times probes from the reply to their commit at the source until the replica's notification; one clock, that of this process. */
 import { sleep } from '@drover/core';
 import type pg from 'pg';
-import { TENANTS, tenantName } from '../data/tables.ts';
+import { tenantName } from '../data/tables.ts';
 import { PROBE_CHANNEL } from './tables.ts';
 
 /** Probes leave on schedule, whether those before them have arrived or not. */
@@ -14,13 +14,22 @@ export interface ProbeOptions {
   readonly source: pg.Client;
   /** Of its own: it listens. */
   readonly replica: pg.Client;
-  readonly seconds: number;
+  /** Number of the tenant that probe `id` is of. */
+  readonly tenantOf: (id: number) => number;
+  /** Asked before each probe, after so many seconds: is this enough? */
+  readonly enough: (seconds: number) => boolean;
   readonly signal: AbortSignal;
 }
 
-/** Milliseconds of each probe. @throws when one does not arrive */
-export async function probe({ source, replica, seconds, signal }: ProbeOptions): Promise<number[]> {
-  const committed = new Map<number, number>();
+export interface Probe {
+  readonly tenant: number;
+  readonly ms: number;
+}
+
+/** Each probe, in order. @throws when one does not arrive */
+export async function probe(options: ProbeOptions): Promise<Probe[]> {
+  const { source, replica, tenantOf, enough, signal } = options;
+  const committed = new Map<number, { readonly tenant: number; readonly at: number }>();
   const seen = new Map<number, number>();
   const onNotification = (message: pg.Notification): void => {
     seen.set(Number(message.payload), performance.now());
@@ -28,15 +37,15 @@ export async function probe({ source, replica, seconds, signal }: ProbeOptions):
   replica.on('notification', onNotification);
   await replica.query(`LISTEN ${PROBE_CHANNEL}`);
   try {
-    const endAt = performance.now() + seconds * 1000;
-    for (let dueAt = performance.now(); dueAt < endAt; dueAt += EVERY_MS) {
+    const startedAt = performance.now();
+    for (let dueAt = startedAt; !enough((dueAt - startedAt) / 1000); dueAt += EVERY_MS) {
       const waitMs = dueAt - performance.now();
       if (waitMs > 0 && !(await sleep(waitMs, signal))) throw signal.reason;
       const id = ++lastId;
-      // Tenants in a stride that visits every partition.
-      const values = [tenantName((id * 37) % TENANTS), id];
+      const tenant = tenantOf(id);
+      const values = [tenantName(tenant), id];
       await source.query({ name: 'probe', text: 'INSERT INTO probe VALUES ($1, $2)', values });
-      committed.set(id, performance.now());
+      committed.set(id, { tenant, at: performance.now() });
     }
     const patienceAt = performance.now() + LOST_MS;
     while (seen.size < committed.size) {
@@ -44,7 +53,7 @@ export async function probe({ source, replica, seconds, signal }: ProbeOptions):
         throw new Error(`${committed.size - seen.size} probes did not arrive`);
       if (!(await sleep(5, signal))) throw signal.reason;
     }
-    return [...committed].map(([id, at]) => (seen.get(id) ?? Number.NaN) - at);
+    return [...committed].map(([id, { tenant, at }]) => ({ tenant, ms: (seen.get(id) ?? Number.NaN) - at }));
   } finally {
     await replica.query(`UNLISTEN ${PROBE_CHANNEL}`);
     replica.off('notification', onNotification);

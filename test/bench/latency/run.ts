@@ -7,7 +7,7 @@ import { mustBeEqual } from '../data/equality.ts';
 import { untilMarked } from '../data/measure.ts';
 import type { Peer } from '../data/peer.ts';
 import { type BenchContext, type BenchResult, onAbort, PEER_NAME } from '../data/run.ts';
-import { MARK, MARKER } from '../data/tables.ts';
+import { MARK, MARKER, TENANTS } from '../data/tables.ts';
 import { type ReplicationWorld, startReplicationWorld } from '../data/world.ts';
 import { CpuMeter } from '../lib/cpu.ts';
 import { runPgbench } from '../lib/pgbench.ts';
@@ -140,12 +140,14 @@ async function measure(
     if (!(await sleep(WARM_UP_S * 1000, signal))) throw signal.reason;
     const meter = new CpuMeter(await peer.processes());
     const from = await rowsWritten(world.source);
-    const latencies = await probe({
+    const probes = await probe({
       source: world.source,
       replica: listener,
-      seconds: seconds - 0.5,
+      tenantOf: (id) => (id * 37) % TENANTS, // a stride that visits every partition
+      enough: (since) => since >= seconds - 0.5,
       signal,
     });
+    const latencies = probes.map(({ ms }) => ms);
     meter.sample(await peer.processes());
     const rows = (await rowsWritten(world.source)) - from;
     const { tps } = await load;

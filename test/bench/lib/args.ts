@@ -8,6 +8,7 @@ export const BENCHES = [
   'huge',
   'tenants',
   'connections',
+  'fairness',
   'proxy',
   'compression',
   'sealing',
@@ -27,7 +28,7 @@ export interface Options {
   readonly megabytes: number;
   /** Transactions a second of the latency benchmark. */
   readonly rates: readonly number[];
-  /** Of one measurement of latency and of the proxy. */
+  /** Of one measurement of latency, of fairness and of the proxy. */
   readonly seconds: number;
   readonly profileTo: string | undefined;
   readonly out: string | undefined;
@@ -43,10 +44,11 @@ export const HELP = `npm run bench -- [flags]
   --only a,b        ${BENCHES.join(', ')} (default: all)
   --cases a,b       of data: ${CASES.join(', ')} (default: all)
   --rounds n        rounds, of which the median counts (default 3)
-  --rows n          rows of one case and round, in steps of ${ROWS_STEP} (default 500000)
   --megabytes n     of the transaction of huge (default 1024)
+  --rows n          rows of one case and round, in steps of ${ROWS_STEP} (default 500000); of fairness: of the large transaction,
+                    270 bytes each (8000000: 2 GB)
   --rates a,b       transactions a second of latency (default 500,2000)
-  --seconds n       of one measurement of latency and of the proxy (default 10)
+  --seconds n       of one measurement of latency, fairness and the proxy (default 10)
   --quick           one short round of everything, for a first look
   --profile dir     CPU profiles of Drover's services go there
   --public dir      public data sets for compression (default $DROVER_BENCH_PUBLIC; without: left out)

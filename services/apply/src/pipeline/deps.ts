@@ -1,12 +1,13 @@
 /** What a pipeline is built from. */
 import type { Bus } from '@drover/bus';
-import type { ClusterId } from '@drover/core';
+import type { ClusterId, Turns } from '@drover/core';
 import type { ConnectOptions } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { BatchResult } from '../apply/batch.ts';
 import type { TargetRules } from '../changes/target-rules.ts';
 import type { Unsealing } from '../changes/unseal.ts';
 import type { Board } from '../ddl/board.ts';
+
 import type { StreamedSlots } from '../streamed/slots.ts';
 
 export interface PipelineDeps {
@@ -30,6 +31,10 @@ export interface PipelineDeps {
   readonly unsealing: Unsealing;
   /** Null: rows are written as they are published. */
   readonly rules: TargetRules | null;
+  /** Of all pipelines of a target. */
+  readonly turns: Turns;
+  /** A tenant's share of the work beside others, by its tier. */
+  readonly weightOf: (tenant: string) => number;
   readonly batchBytes: number;
   readonly lingerMs: number;
   /** `applied`: the source's slot holds what is not applied everywhere, so a stream that is lost comes again. */

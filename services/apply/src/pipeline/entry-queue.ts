@@ -32,6 +32,11 @@ export class EntryQueue {
     return this.#entries[0];
   }
 
+  /** All that wait, in order. */
+  get waiting(): readonly Entry[] {
+    return this.#entries;
+  }
+
   get ended(): boolean {
     return this.#ended;
   }

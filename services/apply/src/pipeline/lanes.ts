@@ -7,12 +7,24 @@
  * lane by their sequence.
  */
 import { type Anchor, consume, subjectOf } from '@drover/bus';
-import { cancelled, isCancelled, LSN_ZERO, sleep, type TenantId, tenantToken } from '@drover/core';
+import {
+  cancelled,
+  DeficitRoundRobin,
+  isCancelled,
+  LSN_ZERO,
+  type Share,
+  sleep,
+  type TenantId,
+  tenantToken,
+} from '@drover/core';
 import { classifyPgError, SQLSTATE } from '@drover/pg';
 import type { BatchResult, Target } from '../apply/batch.ts';
 import { applyBig } from '../apply/big-transaction.ts';
 import { Executor, park, verdictOf } from '../apply/executor.ts';
 import { type Entry, toEntry } from '../changes/entry.ts';
+import { Paced } from '../fair/paced.ts';
+import { BUSY_REASON } from '../fair/passing.ts';
+
 import type { StreamedGroups } from '../streamed/groups.ts';
 import { type CommitHeader, commitOf, readAgain } from '../streamed/read-again.ts';
 import { TargetCatalog } from '../target/catalog.ts';
@@ -29,6 +41,10 @@ const HANDOVER_MS = 300;
 const IDLE_MS = 5000;
 /** How long a transaction of several parts waits, with its locks, for the main lane. */
 const PASS_MS = 1000;
+/** Who had too much to do for the main lane is not handed back before so long has passed. */
+const BUSY_MS = 3000;
+/** What a lane of weight 1 is given at a turn, at least. */
+const QUANTUM_MIN = 64 * 1024;
 /** A transaction of several parts that violates a constraint is tried so often before it counts as the tenant's failure. */
 const VIOLATION_TRIES = 5;
 
@@ -62,10 +78,17 @@ class Lane {
   /** All messages of the tenant up to here are dealt with. */
   seq: number;
   handOverAt = 0;
+  /** Its turns beside other bulk work of the target. */
+  readonly share: Share;
+  /** A transaction of several parts is being written on a connection of its own. */
+  aside = false;
+  /** There was none to be had. */
+  inline = false;
 
-  constructor(tenant: string, seq: number, bytesMax: number) {
+  constructor(tenant: string, seq: number, bytesMax: number, share: Share) {
     this.tenant = tenant;
     this.seq = seq;
+    this.share = share;
     this.queue = new EntryQueue(bytesMax);
   }
 }
@@ -74,6 +97,10 @@ export class Lanes {
   readonly #options: LanesOptions;
   readonly #lanes = new Map<string, Lane>();
   readonly #wanted = new Set<string>();
+  /** Whose turn it is on the lanes' connection, in stored bytes by the weight of its tier. */
+  readonly #order: DeficitRoundRobin<Lane>;
+  readonly #asides = new Set<Promise<void>>();
+  #failure: unknown;
   /** Tenants whose transaction of several parts met what may pass: how often, and when it is tried again (performance.now()). */
   readonly #again = new Map<string, { readonly tries: number; readonly atMs: number }>();
   #wake: () => void = () => undefined;
@@ -86,6 +113,11 @@ export class Lanes {
   constructor(options: LanesOptions) {
     this.#catalog = new TargetCatalog(options.deps.source, options.deps.board);
     this.#options = options;
+    this.#order = new DeficitRoundRobin(Math.max(QUANTUM_MIN, options.deps.batchBytes / 4));
+  }
+
+  has(tenant: string): boolean {
+    return this.#lanes.has(tenant) || this.#wanted.has(tenant);
   }
 
   get tenants(): readonly string[] {
@@ -94,7 +126,7 @@ export class Lanes {
 
   /** The tenant's row says `catchup`. Safe to repeat. */
   want(tenant: string): void {
-    if (this.#lanes.has(tenant) || this.#wanted.has(tenant)) return;
+    if (this.has(tenant)) return;
     this.#wanted.add(tenant);
     this.#wake();
   }
@@ -109,6 +141,7 @@ export class Lanes {
     const { signal } = this.#options;
     try {
       while (!signal.aborted) {
+        if (this.#failure !== undefined) throw this.#failure;
         if (await this.#round()) continue;
         await this.#sleep();
         await this.#closeIdle();
@@ -117,8 +150,9 @@ export class Lanes {
       for (const lane of this.#lanes.values()) {
         lane.stop.abort();
         lane.queue.end();
+        lane.share.leave();
       }
-      await Promise.all([...this.#lanes.values()].map((lane) => lane.feeding));
+      await Promise.all([...this.#asides, ...[...this.#lanes.values()].map((lane) => lane.feeding)]);
       this.#lanes.clear();
       await this.#session?.close();
     }
@@ -127,31 +161,93 @@ export class Lanes {
   async #round(): Promise<boolean> {
     for (const tenant of this.#wanted) {
       if (this.#lanes.size >= LANES_MAX) break;
-      this.#wanted.delete(tenant);
       await this.#open(tenant);
+      this.#wanted.delete(tenant); // not before: who is wanted again meanwhile has one already
     }
     if (this.#lanes.size === 0) return this.#wanted.size > 0;
     let worked = false;
     for (const lane of this.#lanes.values()) {
       if (this.#options.signal.aborted) return false;
-      worked = (await this.#advance(lane)) || worked;
+      if (lane.aside) continue;
+      if (lane.queue.length > 0 && this.#isDue(lane)) {
+        this.#order.join(lane, this.#options.deps.weightOf(lane.tenant));
+        this.#order.wake(lane);
+      } else worked = (await this.#advance(lane)) || worked;
     }
-    return worked;
+    const turn = this.#order.next();
+    if (turn === null) return worked;
+    await this.#serve(turn.key, turn.budget);
+    return true;
   }
 
-  /** Applies what the lane has, or hands it over when there is nothing. */
-  async #advance(lane: Lane): Promise<boolean> {
+  /** One lane's turn on the connection: what it has, up to its budget. */
+  async #serve(lane: Lane, budget: number): Promise<void> {
+    const { deps, signal } = this.#options;
+    const { head } = lane.queue;
+    if (head === undefined || isPart(head)) {
+      if (!this.#setAside(lane)) await this.#apply(lane, 0);
+      this.#order.charge(lane, 0, false);
+      return;
+    }
+    const turn = await lane.share.take(signal);
+    let bytes = 0;
+    try {
+      bytes = await this.#apply(lane, Math.min(deps.batchBytes, budget));
+    } finally {
+      turn.done(bytes);
+      this.#order.charge(lane, bytes, false);
+    }
+  }
+
+  /** Gives a transaction of several parts a connection of its own, if there is one: it may take minutes, and other tenants catch up meanwhile. */
+  #setAside(lane: Lane): boolean {
+    const { slots } = this.#options.deps;
+    const origin = lane.inline ? undefined : slots.takeSpare();
+    if (origin === undefined) return false;
+    lane.aside = true;
+    const work = this.#onItsOwn(lane, origin)
+      .catch((error: unknown) => {
+        this.#failure ??= error;
+      })
+      .finally(() => {
+        slots.give(origin);
+        lane.aside = false;
+        this.#asides.delete(work);
+        this.#wake();
+      });
+    this.#asides.add(work);
+    return true;
+  }
+
+  async #onItsOwn(lane: Lane, origin: string): Promise<void> {
     const { deps } = this.#options;
+    const session = await Session.open(deps.connect, origin).catch(() => undefined);
+    if (session === undefined) {
+      lane.inline = true; // no origin, or no connection, to spare
+      return;
+    }
+    try {
+      const catalog = new TargetCatalog(deps.source, deps.board);
+      await this.#parts(lane, { ...(await this.#target(session)), catalog });
+    } finally {
+      await session.close();
+    }
+  }
+
+  async #parts(lane: Lane, target: Target): Promise<void> {
+    const { head } = lane.queue;
+    const commit = head === undefined ? null : commitOf(head);
+    await (commit === null ? this.#big(lane, target) : this.#streamed(lane, target, commit));
+  }
+
+  /** Nothing of the lane's is due: it has failed, or is handed over. */
+  async #advance(lane: Lane): Promise<boolean> {
     const { failure } = lane.queue;
     if (lane.queue.length === 0 && failure !== undefined) {
       await this.#lost(lane, failure);
       return true;
     }
-    if (lane.queue.length > 0) {
-      if (!this.#isDue(lane)) return false;
-      await this.#apply(lane, deps.batchBytes);
-      return true;
-    }
+    if (lane.queue.length > 0) return false;
     if (performance.now() < lane.handOverAt) return false;
     lane.handOverAt = performance.now() + 50;
     return this.#handOver(lane);
@@ -161,7 +257,7 @@ export class Lanes {
     const { deps, stream, created } = this.#options;
     const session = await this.#ready();
     const [row] = await session.rows(
-      `SELECT stream, stream_seq FROM drover.tenant WHERE tenant = $1 AND role = 'replica' AND source = $2 AND feed = 'catchup'`,
+      `SELECT stream, stream_seq, reason FROM drover.tenant WHERE tenant = $1 AND role = 'replica' AND source = $2 AND feed = 'catchup'`,
       [tenant, deps.source],
     );
     if (row === undefined) return;
@@ -170,7 +266,11 @@ export class Lanes {
       const info = await deps.bus.jsm.streams.info(stream);
       seq = Math.max(0, (info.state.messages === 0 ? info.state.last_seq + 1 : info.state.first_seq) - 1);
     }
-    const lane = new Lane(tenant, seq, deps.batchBytes);
+    const weight = (): number => deps.weightOf(tenant);
+    const share = deps.turns.join(weight);
+    const lane = new Lane(tenant, seq, deps.batchBytes, share);
+    if (row[2] === BUSY_REASON) lane.handOverAt = performance.now() + BUSY_MS;
+    this.#order.join(lane, weight());
     lane.queue.onArrival = () => this.#wake();
     this.#lanes.set(tenant, lane);
     lane.feeding = this.#feed(lane, created);
@@ -202,14 +302,14 @@ export class Lanes {
     }
   }
 
-  async #apply(lane: Lane, bytesMax: number): Promise<void> {
+  /** Returns the bytes that were taken. */
+  async #apply(lane: Lane, bytesMax: number): Promise<number> {
     const { deps, position, signal } = this.#options;
     const target = await this.#target();
     const { head } = lane.queue;
-    const commit = head === undefined ? null : commitOf(head);
     if (head !== undefined && isPart(head)) {
-      await (commit === null ? this.#big(lane, target) : this.#streamed(lane, target, commit));
-      return;
+      await this.#parts(lane, target);
+      return 0;
     }
     const entries = lane.queue.take(bytesMax, (entry) => !isPart(entry) && entry.seq <= position());
     const executor = new Executor(target, { lane: 'catchup', log: deps.log, signal });
@@ -218,6 +318,7 @@ export class Lanes {
     for (const result of results) deps.applied(result, (performance.now() - started) / 1000 / results.length);
     lane.seq = entries.at(-1)?.seq ?? lane.seq;
     this.#settle(lane, results);
+    return entries.reduce((sum, { size }) => sum + size, 0);
   }
 
   async #big(lane: Lane, target: Target): Promise<void> {
@@ -232,9 +333,15 @@ export class Lanes {
       if (entry.error !== null) throw entry.error;
       return entry;
     };
+    const paced = new Paced(lane.share, AbortSignal.any([signal, lane.stop.signal]));
+    const turn = () => paced.next(next);
     await this.#whole(lane, async () => {
-      const result = await applyBig(target, await next(), next, this.#howLong(lane));
-      return { result, last };
+      try {
+        const result = await applyBig(target, await turn(), turn, this.#howLong(lane));
+        return { result, last };
+      } finally {
+        paced.end();
+      }
     });
   }
 
@@ -250,6 +357,7 @@ export class Lanes {
       if (done === true || value === undefined) throw cancelled();
       return value;
     };
+    const paced = new Paced(lane.share, AbortSignal.any([signal, lane.stop.signal]));
     await this.#whole(lane, async () => {
       try {
         const first = await next().catch((error: unknown) => {
@@ -260,9 +368,10 @@ export class Lanes {
         // The stream has lost its parts: that is this tenant's loss alone.
         if (first instanceof Error)
           return { result: await park(target, commit, first, log), last: commit.seq };
-        const result = await applyBig(target, first, next, this.#howLong(lane));
+        const result = await applyBig(target, first, () => paced.next(next), this.#howLong(lane));
         return { result, last: commit.seq };
       } finally {
+        paced.end();
         await parts.return();
       }
     });
@@ -341,6 +450,8 @@ export class Lanes {
   #close(lane: Lane): void {
     lane.stop.abort();
     lane.queue.end();
+    lane.share.leave();
+    this.#order.leave(lane);
     this.#lanes.delete(lane.tenant);
   }
 
@@ -383,7 +494,9 @@ export class Lanes {
       while (await behind()) {
         const left = deadline - performance.now();
         if (left <= 0 || signal.aborted || !(await lane.queue.wait(signal, left))) return false;
-        if (!this.#isDue(lane)) return false;
+        const { head } = lane.queue;
+        // A transaction of several parts is not waited for with the main lane stopped.
+        if (!this.#isDue(lane) || (head !== undefined && isPart(head))) return false;
         await this.#apply(lane, deps.batchBytes);
         if (!this.#lanes.has(lane.tenant)) return true;
       }
@@ -418,10 +531,10 @@ export class Lanes {
     await session.close();
   }
 
-  async #target(): Promise<Target> {
+  async #target(own?: Session): Promise<Target> {
     const { deps, stream } = this.#options;
     const { cluster, source, partition, failpoint } = deps;
-    const session = await this.#ready();
+    const session = own ?? (await this.#ready());
     return { cluster, source, partition, stream, session, catalog: this.#catalog, failpoint };
   }
 

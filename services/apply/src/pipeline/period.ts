@@ -1,7 +1,8 @@
 /** What runs while the lease of a target cluster is held: its pipelines and look-outs, and what they know about their tenants. */
+import { availableParallelism } from 'node:os';
 import { type Bus, publishEvent } from '@drover/bus';
 import { type ClusterConfig, type Config, roleConnection } from '@drover/config';
-import { formatLsn, type TenantId } from '@drover/core';
+import { formatLsn, type TenantId, Turns } from '@drover/core';
 import { originName, PgPool } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { Rule } from '@drover/transform';
@@ -9,6 +10,7 @@ import type { BatchResult } from '../apply/batch.ts';
 import { TargetRules } from '../changes/target-rules.ts';
 import { type FetchedKeys, KeyFetcher } from '../changes/unseal.ts';
 import { Board } from '../ddl/board.ts';
+
 import type { ApplyMetrics, TenantLag } from '../metrics.ts';
 import { StreamedSlots } from '../streamed/slots.ts';
 import { reportDurable } from './durable.ts';
@@ -32,6 +34,8 @@ export interface PeriodOptions {
   readonly keys: FetchedKeys & { isSealed(tenant: TenantId): boolean };
   readonly rules: readonly Rule[];
   readonly tierOf: (tenant: TenantId) => string | undefined;
+  /** A tenant's share of the work beside others. */
+  readonly weightOf: (tenant: string) => number;
   /** Called after each committed transaction. */
   readonly traced: (result: BatchResult, seconds: number) => void;
   readonly failpoint: ((step: string) => Promise<void> | void) | undefined;
@@ -42,6 +46,7 @@ export class Period {
   readonly #pipelines: Pipeline[] = [];
   readonly #slots = new StreamedSlots();
   readonly #unsealing: KeyFetcher;
+  readonly #turns = new Turns({ atOnce: Math.max(2, availableParallelism()) });
   readonly #feeds = new Map<string, Feeds>();
 
   constructor(options: PeriodOptions) {
@@ -132,7 +137,8 @@ export class Period {
   }
 
   #add(database: string): void {
-    const { config, target, bus, log, metrics, keys, traced, failpoint } = this.#options;
+    const { config, target, bus, log, metrics, keys, weightOf } = this.#options;
+    const { traced, failpoint } = this.#options;
     const { nats, apply } = config;
     const cluster = target.name;
     const connect = roleConnection(target, 'drover_apply', config.security.secret, database);
@@ -172,6 +178,8 @@ export class Period {
             slots: this.#slots,
             unsealing: this.#unsealing,
             rules,
+            turns: this.#turns,
+            weightOf,
             batchBytes: apply.batchBytes,
             lingerMs: apply.lingerMs,
             durability: nats.durability,

@@ -25,6 +25,8 @@ import { type Entry, headerOf, toEntry } from '../changes/entry.ts';
 import { type DdlEntry, ddlOf } from '../ddl/message.ts';
 import { resultOf } from '../ddl/result.ts';
 import { DdlRunner } from '../ddl/runner.ts';
+import { crowderOf } from '../fair/crowding.ts';
+import { demote, withoutLanes } from '../fair/passing.ts';
 import { StreamedGroups, togetherOf } from '../streamed/groups.ts';
 import { TargetCatalog } from '../target/catalog.ts';
 import { Session } from '../target/session.ts';
@@ -47,6 +49,10 @@ import { countKnown, enterLineage, type Lineage } from './lineage.ts';
 
 /** Batches of this size or more say that there is more to come: then a short pause makes the next one larger. */
 const BUSY_BYTES = 256 * 1024;
+/** So much waits, and it is looked at who is waiting. */
+const CROWD_BYTES = 1024 * 1024;
+/** How often what waits is looked through for somebody who crowds the others out. */
+const CROWD_MS = 100;
 /** A reader that publishes for so long after a loss without a word of it has not noticed. */
 const BEGIN_MS = 15_000;
 
@@ -73,6 +79,7 @@ export class Pipeline {
   #pending = 0;
   #error: string | null = 'starting';
   readonly #waiting = new Set<string>();
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: PipelineDeps) {
     this.#catalog = new TargetCatalog(deps.source, deps.board);
@@ -331,6 +338,7 @@ export class Pipeline {
           continue;
         }
         if (busy && queue.bytes < batchBytes && lingerMs > 0) await sleep(lingerMs, signal);
+        if (queue.bytes >= Math.min(batchBytes, CROWD_BYTES)) await this.#uncrowd(session, queue);
         let entries = queue.take(batchBytes);
         busy = entries.reduce((sum, entry) => sum + entry.size, 0) >= BUSY_BYTES;
         while (entries.length > 0) {
@@ -348,7 +356,7 @@ export class Pipeline {
           const change = first === undefined ? null : ddlOf(first);
           if (first !== undefined && change !== null) {
             await this.#change(ddl, first, change, start);
-            if (change.others) await this.#run(executor, [first], start);
+            if (change.others) await this.#run(session, executor, [first], start);
             entries = entries.slice(1);
             continue;
           }
@@ -361,7 +369,7 @@ export class Pipeline {
             (entry, i) => ddlOf(entry) !== null || (i > 0 && togetherOf(entry) !== null),
           );
           const count = next < 0 ? known : Math.min(known, next);
-          await this.#run(executor, entries.slice(0, count), start);
+          await this.#run(session, executor, entries.slice(0, count), start);
           await this.#passed(ddl, entries.slice(0, count));
           entries = entries.slice(count);
         }
@@ -371,7 +379,24 @@ export class Pipeline {
     }
   }
 
-  async #run(executor: Executor, entries: readonly Entry[], start: Start): Promise<void> {
+  /** Whoever crowds the others out goes on in a lane of its own. */
+  async #uncrowd(session: Session, queue: EntryQueue): Promise<void> {
+    const { source, partition, partitions, weightOf, log } = this.deps;
+    const now = performance.now();
+    if (now - this.#lookedAtMs < CROWD_MS) return;
+    this.#lookedAtMs = now;
+    const lanes = this.#lanes;
+    const seen = queue.waiting.filter(({ tenant }) => lanes?.has(tenant) !== true);
+    const tenant = crowderOf(seen, weightOf);
+    // Its rows of a transaction in progress are being written; that would begin anew.
+    if (tenant === null || this.#groups?.writes(tenant) === true) return;
+    const place = { source, partition, partitions, stream: this.stream };
+    if (!(await demote(session, place, tenant, this.#position))) return;
+    log.info('a tenant with much to do leaves the main lane', { tenant, seq: this.#position });
+    this.wantLane(tenant);
+  }
+
+  async #run(session: Session, executor: Executor, entries: readonly Entry[], start: Start): Promise<void> {
     const last = entries.at(-1);
     if (last === undefined) return;
     const started = performance.now();
@@ -381,7 +406,11 @@ export class Pipeline {
       messageMs: last.timeMs,
       commitTimeMs: this.freshness.heartbeatMs || null,
     };
-    const results = await executor.run(entries, position);
+    const { turns, source } = this.deps;
+    const hasLane = (tenant: string): boolean => this.#lanes?.has(tenant) === true;
+    const rest = await withoutLanes(session, { source }, entries, hasLane);
+    const bytes = rest.reduce((sum, { size }) => sum + size, 0);
+    const results = await turns.live(bytes, () => executor.run(rest, position));
     this.#position = last.seq;
     this.#anchor = { seq: last.seq, timeMs: last.timeMs };
     const parts = results.flatMap((result) => result.parts ?? []);

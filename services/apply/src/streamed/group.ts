@@ -18,11 +18,14 @@ import {
   isCancelled,
   LSN_MAX,
   LSN_ZERO,
+  type Lsn,
+  type Share,
   sleep,
 } from '@drover/core';
 import type { BatchResult } from '../apply/batch.ts';
 import { type DecodedBlock, decodeBlock } from '../changes/decoded-block.ts';
 import type { EarlyHeader, Entry } from '../changes/entry.ts';
+
 import type { PipelineDeps } from '../pipeline/deps.ts';
 import { Abandoned } from './abandoned.ts';
 import type { CommitSide } from './commit-together.ts';
@@ -39,6 +42,8 @@ export interface GroupOptions {
 
 /** How often it looks whether its tenants are still fed. */
 const LOOK_MS = 250;
+/** The main lane waits for what is left of a transaction when it is no more than so many parts. */
+const LEFT_MAX = 4;
 /** Without a row for so long it lets go of its locks. */
 const IDLE_MS = 600_000;
 
@@ -84,6 +89,7 @@ export class Group {
   readonly #ended: Deferred<void> = deferred();
   /** The connection is the main lane's. */
   #deciding = false;
+  #share: Share | undefined;
   #touchedMs = performance.now();
   #lookedMs = performance.now();
 
@@ -147,6 +153,7 @@ export class Group {
       this.#written.resolve(false);
       this.#stop.abort(new Abandoned('it has ended'));
       await clock;
+      this.#share?.leave();
       await this.#open.close();
       this.#ended.resolve();
     }
@@ -162,8 +169,13 @@ export class Group {
     side: CommitSide,
     ms: number,
   ): Promise<BatchResult | null> {
+    // With so much left to write, waiting would only hold the others of the partition up.
+    const patienceMs = this.#ready.size > LEFT_MAX ? 0 : ms;
     const late = new AbortController();
-    const written = await Promise.race([this.#written.promise, sleep(ms, late.signal).then(() => undefined)]);
+    const written = await Promise.race([
+      this.#written.promise,
+      sleep(patienceMs, late.signal).then(() => undefined),
+    ]);
     late.abort();
     if (written === undefined) {
       this.#left = { entry, header };
@@ -250,9 +262,22 @@ export class Group {
     await this.#settled();
     // Once the source has committed, later changes of the schema may stand before us at the target.
     const lsn = this.#left?.header.lastLsn ?? LSN_MAX;
-    this.#writing = this.#open.write(this.#pieces, [...this.#tenants.keys()], lsn);
+    this.#writing = this.#write(this.#pieces, lsn);
     this.#writing.catch(() => undefined); // thrown where it is waited for
     this.#pieces = [];
+  }
+
+  /** When it is its turn, beside the lanes of other tenants: it counts as much as the first of its own. */
+  async #write(pieces: readonly Piece[], lsn: Lsn): Promise<void> {
+    const { turns, weightOf } = this.#options.deps;
+    const tenants = [...this.#tenants.keys()];
+    this.#share ??= turns.join(() => weightOf(tenants[0] ?? ''));
+    const turn = await this.#share.take(this.#signal);
+    try {
+      await this.#open.write(pieces, tenants, lsn);
+    } finally {
+      turn.done(pieces.reduce((sum, { entry }) => sum + entry.size, 0));
+    }
   }
 
   async #settled(): Promise<void> {
@@ -269,7 +294,8 @@ export class Group {
     tenant.next++;
     // Until it ends others wait for it, and holding it would hold up whoever reads the replica.
     if (block.truncates.size > 0) throw new Abandoned('it empties a table');
-    const entry = { ...NO_ENTRY, tenant: header.tenant, seq: message.seq, firstSeq: message.firstSeq };
+    const { seq, firstSeq, data } = message;
+    const entry = { ...NO_ENTRY, tenant: header.tenant, seq, firstSeq, size: data.length };
     this.#pieces.push({ tenant: tenant.number, entry, block });
   }
 

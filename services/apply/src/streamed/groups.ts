@@ -53,6 +53,12 @@ export class StreamedGroups {
     return this.#groups.get(keyOf(header))?.holds(header.tenant) ?? false;
   }
 
+  /** Is there such a transaction with rows of the tenant's? */
+  writes(tenant: string): boolean {
+    for (const group of this.#groups.values()) if (group.holds(tenant)) return true;
+    return false;
+  }
+
   /** Lets go of all locks that are held; true: there were some. Nothing is lost: see group.ts. */
   abandon(why: string): boolean {
     for (const group of this.#groups.values()) group.abandon(why);

@@ -12,6 +12,11 @@ export class StreamedSlots {
     return this.#free.shift();
   }
 
+  /** The same for a transaction that has committed: half are left to those in progress. */
+  takeSpare(): string | undefined {
+    return this.#free.length > STREAMED_ORIGINS / 2 ? this.#free.shift() : undefined;
+  }
+
   give(origin: string): void {
     this.#free.push(origin);
   }

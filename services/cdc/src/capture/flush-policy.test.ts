@@ -10,6 +10,7 @@ const IDLE: LaneLoad = {
   oldestAtMs: 100,
   behind: false,
   blocks: 1,
+  readBytes: 0,
   behindMs: 0,
   publishedAtMs: 0,
 };
@@ -29,6 +30,14 @@ describe('flushing', () => {
     ['a block is full', { inFlightGroups: 2, largestBytes: 1000 }, 100, 'flush'],
     ['many small blocks', { inFlightGroups: 2, waitingBytes: 4000 }, 100, 'flush'],
     ['far behind: small blocks wait for more', { ...BEHIND, waitingBytes: 500_000 }, 120, 180],
+    [
+      'far behind for the sake of others: the few blocks at once',
+      { ...BEHIND, readBytes: 20 * 65_536 },
+      120,
+      'flush',
+    ],
+    ['though not before their age', { ...BEHIND, readBytes: 20 * 65_536 }, 115, 185],
+    ['nor with two groups in flight', { ...BEHIND, readBytes: 20 * 65_536, inFlightGroups: 2 }, 120, NEVER],
     [
       'far behind, though the last read was short',
       { ...BEHIND, behind: false, waitingBytes: 500_000 },

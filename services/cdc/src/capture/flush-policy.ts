@@ -20,6 +20,8 @@ export interface LaneLoad {
   readonly blocks: number;
   /** When the reader last published anything, in any lane; monotonic milliseconds. */
   readonly publishedAtMs: number;
+  /** Of what was read since the oldest waiting change came, in all lanes, this lane's share if all were alike. */
+  readonly readBytes: number;
   /** For so long the source has had something newer than what was read. */
   readonly behindMs: number;
 }
@@ -57,8 +59,12 @@ export function decideFlush(load: LaneLoad, limits: FlushLimits, nowMs: number):
   if (load.urgent) return 'flush';
   const catchingUp = isCatchingUp(load.behindMs);
   const worth = catchingUp ? Math.min(limits.laneBytes, load.blocks * WORTH_BYTES) : 0;
+  const ageMs = nowMs - load.oldestAtMs;
   const enough = Math.max(worth, LANE_BLOCKS * limits.blockBytes);
   if (load.largestBytes >= limits.blockBytes || load.waitingBytes >= enough) return 'flush';
+  // Behind for one tenant's sake: the few blocks of the others cost little beside what is read of that one.
+  if (catchingUp && load.inFlightGroups < 2 && ageMs >= limits.flushMs && load.readBytes >= worth)
+    return 'flush';
   if (load.inFlightGroups === 0 && !load.behind && !catchingUp) {
     const freeMs = load.publishedAtMs + SPACING_MS - nowMs;
     return freeMs <= 0 ? 'flush' : freeMs;

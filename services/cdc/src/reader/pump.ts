@@ -20,6 +20,8 @@ export interface LaneFeed {
   /** The stream has held a message. */
   fed: boolean;
   oldestAtMs: number;
+  /** What the pump had read by then. */
+  oldestAtBytes?: number;
   /** Told of each acknowledgement: the pump at work, whichever published the group. */
   notify: () => void;
   /** Resolves when the group and all before it are acknowledged. */
@@ -57,6 +59,8 @@ export class Pump implements WalHandler {
   /** The source was read up to where it was at some time. */
   #caughtUp = false;
   #readBytes = 0;
+  /** Since the pump began. */
+  #allBytes = 0;
   #behind = false;
   #publishedAtMs = Number.NEGATIVE_INFINITY;
   #keepaliveEnd: Lsn = LSN_ZERO;
@@ -156,6 +160,7 @@ export class Pump implements WalHandler {
 
   batchEnd(): void {
     this.#behind = this.#readBytes >= FULL_READ_BYTES;
+    this.#allBytes += this.#readBytes;
     this.#readBytes = 0;
     this.#step();
   }
@@ -188,7 +193,10 @@ export class Pump implements WalHandler {
       const { lane } = feed;
       if (lane.waitingBytes === 0) continue;
       lane.packer.hurried = hurried || lane.waitingBytes >= HURRY_BYTES;
-      if (feed.oldestAtMs === 0) feed.oldestAtMs = nowMs;
+      if (feed.oldestAtMs === 0) {
+        feed.oldestAtMs = nowMs;
+        feed.oldestAtBytes = this.#allBytes;
+      }
       const load = {
         waitingBytes: lane.waitingBytes,
         largestBytes: lane.largestBytes,
@@ -197,6 +205,7 @@ export class Pump implements WalHandler {
         oldestAtMs: feed.oldestAtMs,
         behind: this.#behind,
         blocks: lane.waitingBlocks,
+        readBytes: (this.#allBytes - (feed.oldestAtBytes ?? 0)) / feeds.length,
         behindMs,
         publishedAtMs,
       };

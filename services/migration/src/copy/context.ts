@@ -1,7 +1,7 @@
 /** What every step of a copy is given. */
 import { type Bus, publishEvent } from '@drover/bus';
 import type { Catalog, Placement } from '@drover/catalog';
-import type { ClusterId, TenantId } from '@drover/core';
+import type { ClusterId, Share, TenantId } from '@drover/core';
 import type { PgPool, Tagging } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { ConfiguredRules } from '../ruled.ts';
@@ -24,6 +24,10 @@ export interface CopyContext {
   readonly apply: (cluster: ClusterId, database: string) => PgPool;
   readonly signal: AbortSignal;
   readonly onRows: (rows: number) => void;
+  /** Its turns beside other copies, by the weight of its tier; without: it has no others beside it. */
+  readonly turnsOf?: (tenant: TenantId) => Share;
+  /** How long the copy waits behind a chunk that took `tookMs`, so that what is live at the target keeps up. */
+  readonly giveWayMs?: (to: ClusterId, tookMs: number) => Promise<number>;
   /** Tests stop the copy here. */
   readonly failpoint?: (step: string) => Promise<void>;
 }

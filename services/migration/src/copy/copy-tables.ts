@@ -1,6 +1,6 @@
 /** Chunk by chunk, in one snapshot of the source: each chunk with its progress in one transaction of the target. */
 import { pipeline } from 'node:stream/promises';
-import { cancelled, DroverError, must } from '@drover/core';
+import { cancelled, DroverError, must, type Share, sleep } from '@drover/core';
 import { inTransaction } from '@drover/pg';
 import copyStreams from 'pg-copy-streams';
 import { ruledCopy } from '../ruled-copy.ts';
@@ -25,13 +25,26 @@ export async function copyTables(
   const copied = Object.values(pass.progress).reduce((sum, p) => sum + p.rows, pass.start.copied);
   tally.begin(copied, await rowsLeft(pass, reader));
   report(context, job, { phase: 'copying', rows: tally.rows, total: tally.total });
+  const turns = context.turnsOf?.(job.tenant);
+  try {
+    await copyAll(context, job, { pass, reader, turns });
+  } finally {
+    turns?.leave();
+  }
+}
+
+async function copyAll(context: CopyContext, job: Job, { pass, reader, turns }: Copying): Promise<void> {
+  const { tally } = job;
   for (const table of pass.tables) {
     const name = tableName(table);
     let at = pass.progress[name] ?? NOTHING;
     while (!at.done) {
       if (context.signal.aborted) throw cancelled();
       await requireWanted(context, job);
-      const next = await nextChunk(context, job, { reader, table, at });
+      const turn = await turns?.take(context.signal);
+      const started = performance.now();
+      const chunk: Chunk = { reader, table, at, bytes: 0 };
+      const next = await nextChunk(context, job, chunk).finally(() => turn?.done(chunk.bytes));
       if (next === null) break;
       const rows = next.rows - at.rows;
       at = next;
@@ -39,14 +52,24 @@ export async function copyTables(
       context.onRows(rows);
       report(context, job, { phase: 'copying', table: name, rows: tally.rows, total: tally.total });
       await context.failpoint?.('chunk');
+      const waitMs = await context.giveWayMs?.(job.to, performance.now() - started);
+      if (waitMs !== undefined && waitMs > 0) await sleep(waitMs, context.signal);
     }
   }
+}
+
+interface Copying {
+  readonly pass: Pass;
+  readonly reader: SessionClient;
+  readonly turns: Share | undefined;
 }
 
 interface Chunk {
   readonly reader: SessionClient;
   readonly table: TenantTable;
   readonly at: TableProgress;
+  /** That were copied. */
+  bytes: number;
 }
 
 /** Null: nothing is left of the table. */
@@ -74,6 +97,9 @@ async function copyChunk(job: Job, chunk: Chunk, upTo: readonly string[] | null)
   return inTransaction(target, async () => {
     const sink = target.query(copyStreams.from(copyIn(table)));
     const rows = reader.query(copyStreams.to(copyOut(table, at.cursor, upTo)));
+    rows.on('data', (piece: Buffer) => {
+      chunk.bytes += piece.length;
+    });
     await (table.ruled === undefined ? pipeline(rows, sink) : pipeline(rows, ruledCopy(table.ruled), sink));
     const next = {
       ...{ rows: at.rows + sink.rowCount, cursor: upTo, done: upTo === null },
