@@ -3,14 +3,21 @@
  * fsynced when its power went). Writers go on all the while, straight to east.
  */
 import { cpSync, rmSync } from 'node:fs';
+import { streamState } from '@drover/bus';
 import { sleep, type TenantId } from '@drover/core';
 import { compareTables } from '@drover/testkit';
 import type pg from 'pg';
-import { FailoverWorld, type Service } from './failover-world.ts';
+import { EAST, FailoverWorld, type Service } from './failover-world.ts';
 
 export const TABLES = `
 CREATE TABLE public.notes (tenant text NOT NULL, id int, PRIMARY KEY (tenant, id));
 CREATE TABLE public.doc (tenant text NOT NULL, id int, n int NOT NULL, body text, PRIMARY KEY (tenant, id));`;
+
+export interface Writers {
+  /** Until so many more transactions have been committed. */
+  more(n: number): Promise<void>;
+  stop(): Promise<void>;
+}
 
 type Sections = Parameters<typeof FailoverWorld.start>[1];
 type Settings = Parameters<typeof FailoverWorld.start>[2];
@@ -18,6 +25,8 @@ type Settings = Parameters<typeof FailoverWorld.start>[2];
 export class DurabilityWorld {
   readonly failover: FailoverWorld;
   readonly tenants: TenantId[] = [];
+  /** Ids only grow, so that an update of the newest rows is one of a few, however often there were writers before. */
+  #id = 0;
 
   private constructor(failover: FailoverWorld) {
     this.failover = failover;
@@ -30,25 +39,24 @@ export class DurabilityWorld {
     return world;
   }
 
-  /** Inserts, updates and now and then a larger transaction, until stopped; tells how many were committed. */
-  async writers(clients = 3): Promise<{ stop(): Promise<number> }> {
+  /** Inserts, updates and now and then a larger transaction, until stopped. */
+  async writers(clients = 3, tenants: readonly TenantId[] = this.tenants): Promise<Writers> {
     const stop = new AbortController();
     let written = 0;
-    let id = Math.floor(Math.random() * 1e9);
     const work = Array.from({ length: clients }, async () => {
       const client = await this.failover.servers.east.connect('app');
       try {
         for (let i = 0; !stop.signal.aborted; i++) {
-          const tenant = this.tenants[Math.floor(Math.random() * this.tenants.length)];
+          const tenant = tenants[Math.floor(Math.random() * tenants.length)];
           const rows = i % 40 === 0 ? 400 : 1 + Math.floor(Math.random() * 3);
-          id += rows;
-          const first = id;
+          this.#id += rows;
+          const last = this.#id;
           await client.query('BEGIN');
           await client.query(
             `INSERT INTO doc SELECT $1, g, 0, repeat(md5(g::text), 8) FROM generate_series($2::int, $3::int) g`,
-            [tenant, first - rows + 1, first],
+            [tenant, last - rows + 1, last],
           );
-          await client.query('UPDATE doc SET n = n + 1 WHERE tenant = $1 AND id > $2', [tenant, first - 50]);
+          await client.query('UPDATE doc SET n = n + 1 WHERE tenant = $1 AND id > $2', [tenant, last - 50]);
           await client.query('COMMIT');
           written++;
           await sleep(4);
@@ -58,12 +66,21 @@ export class DurabilityWorld {
       }
     });
     return {
+      more: async (n) => {
+        const goal = written + n;
+        await this.failover.waitFor(`${n} transactions`, async () => written >= goal);
+      },
       stop: async () => {
         stop.abort();
         await Promise.all(work);
-        return written;
       },
     };
+  }
+
+  /** What is asked of a server that is away is answered, if at all, seconds later. */
+  async #restart(): Promise<void> {
+    await this.failover.nats.restart();
+    await this.failover.bus.connected();
   }
 
   get #store(): string {
@@ -74,7 +91,7 @@ export class DurabilityWorld {
   async loseStore(): Promise<void> {
     await this.failover.nats.kill9();
     rmSync(this.#store, { recursive: true, force: true });
-    await this.failover.nats.restart();
+    await this.#restart();
   }
 
   /** What the bus holds now is what it will have when its power goes. */
@@ -83,7 +100,7 @@ export class DurabilityWorld {
     const copy = `${this.#store}.copy`;
     rmSync(copy, { recursive: true, force: true });
     cpSync(this.#store, copy, { recursive: true });
-    await this.failover.nats.restart();
+    await this.#restart();
     return copy;
   }
 
@@ -92,27 +109,48 @@ export class DurabilityWorld {
     await this.failover.nats.kill9();
     rmSync(this.#store, { recursive: true, force: true });
     cpSync(copy, this.#store, { recursive: true });
-    await this.failover.nats.restart();
+    await this.#restart();
+  }
+
+  /** The last sequence of each partition's stream. */
+  async ends(): Promise<number[]> {
+    const states = [0, 1].map((partition) => streamState(this.failover.bus, EAST, partition));
+    return (await Promise.all(states)).map((state) => state?.lastSeq ?? 0);
+  }
+
+  /** Until every stream goes beyond. */
+  async beyond(ends: readonly number[], by = 0): Promise<void> {
+    await this.failover.waitFor('written beyond', async () =>
+      (await this.ends()).every((end, i) => end > (ends[i] ?? 0) + by),
+    );
   }
 
   /** Fails unless the replica comes to hold exactly what the source holds. */
   async equal(tenants: readonly TenantId[] = this.tenants, timeoutMs = 60_000): Promise<void> {
-    const [east, west] = await Promise.all([
-      this.failover.servers.east.connect('app'),
-      this.failover.servers.west.connect('app'),
-    ]);
+    const clients = [await this.client('east'), await this.client('west')] as const;
+    const [east, west] = clients;
     const where = `tenant IN (${tenants.map((tenant) => `'${tenant}'`).join(', ')})`;
+    // The services live in this process: what is compared again and again is worked out by PostgreSQL.
+    const digest = async (client: pg.Client) => {
+      const sums = ['doc', 'notes'].map(
+        (t) =>
+          `(SELECT count(*) || ' ' || sum(hashtextextended(t::text, 0)) FROM ${t} t WHERE ${where}) AS ${t}`,
+      );
+      return JSON.stringify((await client.query(`SELECT ${sums.join(', ')}`)).rows);
+    };
     const deadline = performance.now() + timeoutMs;
     try {
-      for (;;) {
-        const differences = await compareTables(east, west, ['doc', 'notes'], where);
-        if (differences.length === 0) return;
-        if (performance.now() > deadline)
-          throw new Error(
-            `${JSON.stringify(differences, (_, v) => (typeof v === 'string' ? v.slice(0, 60) : v)).slice(0, 1200)}\n${JSON.stringify(await this.feeds())}`,
-          );
-        await sleep(200);
+      while (performance.now() < deadline) {
+        const [a, b] = await Promise.all(clients.map(digest));
+        if (a === b) break;
+        await sleep(100);
       }
+      const differences = await compareTables(east, west, ['doc', 'notes'], where);
+      if (differences.length === 0) return;
+      const short = (_: string, value: unknown) => (typeof value === 'string' ? value.slice(0, 60) : value);
+      throw new Error(
+        `${JSON.stringify(differences, short).slice(0, 1200)}\n${JSON.stringify(await this.feeds())}`,
+      );
     } finally {
       await Promise.all([east.end(), west.end()]);
     }
@@ -129,10 +167,13 @@ export class DurabilityWorld {
     );
   }
 
-  /** Nothing is parked, nothing in the ledger. */
+  /** How the tenants are fed once none of them catches up any more, and what stands in the ledger. */
   async untouched(): Promise<{ feeds: string[]; ledger: unknown[] }> {
-    const feeds = (await this.feeds()).map(({ feed }) => feed);
-    return { feeds: [...new Set(feeds)], ledger: await this.ledger() };
+    const feeds = await this.failover.waitFor('nobody catches up', async () => {
+      const found = new Set((await this.feeds()).map(({ feed }) => feed));
+      return !found.has('catchup') && [...found];
+    });
+    return { feeds, ledger: await this.ledger() };
   }
 
   async slot(): Promise<{ confirmed: bigint; retained: number; restart: bigint }> {

@@ -7,6 +7,7 @@ export * from './lease.ts';
 export { type LeaseView, watchLeases } from './lease-bucket.ts';
 export * from './names.ts';
 export { type Anchor, checkAnchor } from './ordered.ts';
+export { holdsPlace, lastPlace, type StreamPlace } from './place.ts';
 export * from './publisher.ts';
 export { type ResumeMarks, readResumeMarks, type TenantMark } from './resume.ts';
 export * from './rpc.ts';

@@ -1,10 +1,12 @@
+import { cpSync, rmSync } from 'node:fs';
 import { sleep } from '@drover/core';
 import { FaultProxy, type TestNats, testNats } from '@drover/testkit';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { connectTo } from './bus.testing.ts';
 import type { Bus } from './connect.ts';
+import { Kv } from './kv.ts';
 import { holdLease, type Lease } from './lease.ts';
-import { watchLeases } from './lease-bucket.ts';
+import { type LeaseEntry, watchLeases } from './lease-bucket.ts';
 
 let nats: TestNats;
 let bus: Bus;
@@ -114,6 +116,38 @@ describe('a lease', () => {
       }
     }
     expect(held).not.toContain(false);
+    expect(lost).toBe(0);
+    await lease?.release();
+    await there.close();
+    await own.stop();
+  });
+
+  it('survives a server that has lost its newest messages, its renewals among them', async () => {
+    const own = await testNats();
+    const store = own.server.storeDir;
+    const there = await connectTo(own.url);
+    let lost = 0;
+    const name = key();
+    const lease = await hold(there, name, 4000, () => lost++);
+    await own.server.stop();
+    cpSync(store, `${store}.copy`, { recursive: true });
+    await own.restart();
+    const entries = await Kv.open<LeaseEntry>(there, 'drover_leases', { replicas: 1 });
+    const revision = async () => (await entries.get(name).catch(() => null))?.revision ?? 0;
+    const after = async (from: number) => {
+      while ((await revision()) <= from) await sleep(20);
+    };
+    const before = await revision();
+    await after(before);
+    await after(await revision());
+    await own.kill9();
+    rmSync(store, { recursive: true });
+    cpSync(`${store}.copy`, store, { recursive: true });
+    await own.restart();
+    await there.connected();
+    await after(before); // renewed from where the server stands now
+    await after(await revision());
+    expect(lease?.held).toBe(true);
     expect(lost).toBe(0);
     await lease?.release();
     await there.close();

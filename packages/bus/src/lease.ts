@@ -166,8 +166,11 @@ class HeldLease implements Lease {
       // Another holder, or a renewal of ours whose answer was lost.
       const found = await this.#kv.get(key);
       if (found?.value.holder !== this.#holder) this.#deadline = 0;
-      else if (found.revision > this.#revision)
+      else if (found.revision !== this.#revision) {
+        // Or a bus that has lost its newest messages: nobody else can have taken the lease while it was held.
+        this.#revision = found.revision;
         this.#renewed(await this.#kv.update(key, entry, found.revision), asked);
+      }
     }
   }
 

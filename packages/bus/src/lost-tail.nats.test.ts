@@ -9,8 +9,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { at, connectTo, type Lane, out, ownStream, take } from './bus.testing.ts';
 import type { Bus } from './connect.ts';
 import { consume } from './consume.ts';
+import { streamName } from './names.ts';
+import { holdsPlace, lastPlace } from './place.ts';
 import { openPublisher, type Publisher } from './publisher.ts';
-import { stillHolds, streamState } from './stream.ts';
+import { ensureStream, stillHolds, streamState } from './stream.ts';
 
 let nats: TestNats;
 let bus: Bus;
@@ -102,4 +104,34 @@ it('a stream that has lost nothing is read on behind the message that is known',
   const anchor = { seq: second?.seq ?? 0, timeMs: Math.floor(second?.timeMs ?? 0) };
   await publisher.publishGroup([out('a', 3)], at(2));
   expect(await first(anchor.seq + 1, anchor)).toBe('a:3');
+});
+
+describe('a place that was put on record', () => {
+  const holds = (place: Parameters<typeof holdsPlace>[3]) =>
+    holdsPlace(bus, lane.cluster, lane.partition, place);
+  const last = () => lastPlace(bus, lane.cluster, lane.partition);
+
+  it('means what it meant as long as the stream goes on, and not when it was cut off before it', async () => {
+    const early = await last();
+    expect(early.seq).toBe((await streamState(bus, lane.cluster, lane.partition))?.lastSeq);
+    const { seq, timeMs } = await loseTail();
+    const late = { seq, mark: `${created};${Math.trunc(timeMs)}` };
+    expect([await holds(early), await holds(late)]).toEqual([true, false]);
+    const other = await openPublisher(bus, lane);
+    for (let n = 3; n <= 80; n++) await other.publishGroup([out('a', n)], at(n - 1));
+    expect([await holds(early), await holds(late)]).toEqual([true, false]); // written over
+    expect(await holds(await last())).toBe(true);
+    await other.close();
+  });
+
+  it('is that of one stream, also at its beginning', async () => {
+    const place = await last();
+    await bus.jsm.streams.delete(streamName(lane.cluster, lane.partition));
+    expect(await holds(place)).toBe(false);
+    const settings = { replicas: 1, maxBytes: 1 << 20, maxAgeMs: 3_600_000 };
+    await ensureStream(bus, { ...lane, ...settings });
+    expect(await holds(place)).toBe(false);
+    const empty = await last();
+    expect([empty.seq, await holds(empty)]).toEqual([0, true]);
+  });
 });

@@ -147,17 +147,29 @@ export async function stillHolds(
  * of a block whose publisher died, which no reader ever gets to see. 0 when it holds no block.
  */
 export async function lastBlockSeq(bus: Bus, cluster: ClusterId, partition: number): Promise<number> {
+  return (await lastBlock(bus, cluster, partition)).seq;
+}
+
+/** The same with what it is known by; `storedMs` null: the message there is not held. */
+export async function lastBlock(
+  bus: Bus,
+  cluster: ClusterId,
+  partition: number,
+): Promise<{ readonly seq: number; readonly created: string; readonly storedMs: number | null }> {
   const name = streamName(cluster, partition);
   const state = await streamState(bus, cluster, partition);
-  if (state === undefined || state.messages === 0) return state?.lastSeq ?? 0;
+  const created = state?.created ?? '';
+  if (state === undefined || state.messages === 0)
+    return { seq: state?.lastSeq ?? 0, created, storedMs: null };
   for (let seq = state.lastSeq; seq >= state.firstSeq; seq--) {
     const message = await bus.read(() => bus.jsm.streams.getMessage(name, { seq }));
     if (message === null) continue;
     const chunk = parseChunk(message.header.get('Drover-Chunk'));
     const fence = parseSubject(message.subject)?.token === FENCE_TOKEN;
-    if (!fence && (chunk === undefined || chunk.index === chunk.count - 1)) return seq;
+    if (!fence && (chunk === undefined || chunk.index === chunk.count - 1))
+      return { seq, created, storedMs: message.time.getTime() };
   }
-  return 0;
+  return { seq: 0, created, storedMs: null };
 }
 
 export function stateOf(info: StreamInfo): StreamState {

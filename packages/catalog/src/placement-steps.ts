@@ -70,7 +70,7 @@ function begin(placement: Placement, request: BeginMove, kind: Move['kind'], ste
 export function advanceMove(
   placement: Placement,
   step: Move['step'],
-  facts: { readonly barrierLsn?: string; readonly openSeq?: number } = {},
+  facts: { readonly barrierLsn?: string; readonly openSeq?: number; readonly openMark?: string } = {},
   now = new Date(),
 ): Placement {
   const move = must(placement.move, 'move of a moving placement');
@@ -124,12 +124,13 @@ export function finishMove(placement: Placement, outcome: Outcome): Placement {
   delete replicas[move.to];
   for (const cluster of outcome.returning ?? []) replicas[cluster] = { state: 'returning', since: now };
   for (const cluster of outcome.copying ?? []) replicas[cluster] = { state: 'copying', since: now };
-  const { move: _, ...rest } = placement;
+  const { move: _, epochMark: __, ...rest } = placement;
   return {
     ...rest,
     state: 'active',
     epoch: move.nextEpoch,
     epochSeq: must(move.openSeq, 'sequence the new epoch begins behind'),
+    ...(move.openMark === undefined ? {} : { epochMark: move.openMark }),
     primary: move.to,
     replicas,
     lastMove: ended(move, now, { outcome: 'done', holdMs: outcome.holdMs }),

@@ -40,6 +40,8 @@ export interface Move {
    * epoch stands behind it, so replicas follow from there.
    */
   readonly openSeq?: number;
+  /** What tells that the sequence still means the same message (`StreamPlace` of the bus). */
+  readonly openMark?: string;
   readonly startedAt: string;
   readonly reason: string;
   /** Why it is called off, with step `abort`. */
@@ -51,6 +53,8 @@ export interface Placement {
   readonly epoch: Epoch;
   /** Everything the primary published under this epoch stands behind this sequence of the tenant's partition. */
   readonly epochSeq: number;
+  /** What tells that the sequence still means the same message; absent: never asked for. */
+  readonly epochMark?: string;
   readonly primary: ClusterId;
   /** Database on every cluster that holds the tenant. */
   readonly database: string;

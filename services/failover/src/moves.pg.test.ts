@@ -419,6 +419,14 @@ describe('a cluster that returns', () => {
     expect(await rejoin(world.leader())).toBe(expected);
   });
 
+  it('is mended when the stream it would follow has lost where the new epoch began', async () => {
+    await failOver();
+    expect((await world.placement(tenant)).epochMark).toBeDefined();
+    await world.catalog.changePlacement(tenant, (p) => ({ ...p, epochMark: '2020-01-01T00:00:00Z;1' }));
+    await publishedUpTo(async () => expect(await rejoin(world.leader())).toBe('mending'));
+    expect((await world.placement(tenant)).replicas).toMatchObject({ east: { state: 'copying' } });
+  });
+
   it('stays a returning one when the tenant moves on before it has rejoined', async () => {
     await failOver();
     await world.catalog.changePlacement(tenant, (p) => ({

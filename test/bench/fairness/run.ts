@@ -127,7 +127,6 @@ async function oneRound(
       found[phase].push(...more);
       const [p50, p99, worst] = [50, 99, 100].map((percent) => at(more, percent).toFixed(1));
       const near = at(more, 99, NEIGHBOUR).toFixed(1);
-      say(new Date().toISOString().slice(14, 23));
       say(
         `${round + 1}/${options.rounds} ${peer.name.padEnd(6)} ${phase.padEnd(5)} p50 ${p50} ms, p99 ${p99} ms (neighbour ${near} ms), at most ${worst} ms`,
       );

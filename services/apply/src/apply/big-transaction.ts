@@ -74,7 +74,7 @@ async function attempt(target: Target, first: Entry, next: NextPart): Promise<Ba
   let rows = 0;
   let routed: Routed;
   let entry = first;
-  for (;;) {
+  for (let number = 0; ; number++) {
     const part = entry.block?.header;
     assert(
       part !== undefined && part.lastLsn === header.lastLsn,
@@ -83,6 +83,9 @@ async function attempt(target: Target, first: Entry, next: NextPart): Promise<Ba
         tenant: first.tenant,
       },
     );
+    // They would be applied twice, or not at all.
+    if (part.part !== number)
+      throw new DroverError('bus.truncated', `part ${part.part} of a transaction came in place of ${number}`);
     // Each part is decided as if it were the first of its transaction: the checkpoint stands before it.
     Object.assign(state, before);
     routed = route([entry], states, context);

@@ -6,10 +6,11 @@
  * message of its at or below P has been dealt with. Messages beyond P that its lane has applied already are skipped by the main
  * lane by their sequence.
  */
-import { type Anchor, consume, subjectOf } from '@drover/bus';
+import { type Anchor, consume, streamState, subjectOf } from '@drover/bus';
 import {
   cancelled,
   DeficitRoundRobin,
+  DroverError,
   isCancelled,
   LSN_ZERO,
   type Share,
@@ -361,11 +362,11 @@ export class Lanes {
     await this.#whole(lane, async () => {
       try {
         const first = await next().catch((error: unknown) => {
-          if (verdictOf(error) !== 'tenant') throw error;
+          if (verdictOf(error) !== 'tenant' || isRecreated(error)) throw error;
           return error instanceof Error ? error : new Error(String(error));
         });
         const { log } = deps;
-        // The stream has lost its parts: that is this tenant's loss alone.
+        // They have left the stream, or are damaged: that is this tenant's loss alone.
         if (first instanceof Error)
           return { result: await park(target, commit, first, log), last: commit.seq };
         const result = await applyBig(target, first, () => paced.next(next), this.#howLong(lane));
@@ -404,7 +405,8 @@ export class Lanes {
   }
 
   #howLong(lane: Lane): Parameters<typeof applyBig>[3] {
-    return { log: this.#options.deps.log, mayPass: (error) => mayPass(error, this.#triesOf(lane)) };
+    const pass = (error: unknown) => isRecreated(error) || mayPass(error, this.#triesOf(lane));
+    return { log: this.#options.deps.log, mayPass: pass };
   }
 
   #triesOf(lane: Lane): number {
@@ -460,6 +462,7 @@ export class Lanes {
     this.#close(lane);
     if (isCancelled(failure)) return;
     if (verdictOf(failure) !== 'tenant') throw failure;
+    if (isRecreated(failure) && (await this.#isEverybodys(lane))) throw failure;
     const target = await this.#target();
     const nothing = { kind: 'damaged' as const, tenant: lane.tenant, block: null, from: 0, to: 0, size: 0 };
     const entry = {
@@ -475,6 +478,13 @@ export class Lanes {
     };
     const result = await park(target, entry, failure, this.#options.deps.log);
     this.#options.deps.applied(result, 0);
+  }
+
+  /** The stream is another one than before. Who looks first does not matter: what that means is said once, for all tenants (`pipeline.ts`). */
+  async #isEverybodys(lane: Lane): Promise<boolean> {
+    const { deps, created } = this.#options;
+    const state = await streamState(deps.bus, deps.source, deps.partition);
+    return state === undefined || state.created !== created || lane.seq <= state.lastSeq;
   }
 
   async #handOver(lane: Lane): Promise<boolean> {
@@ -566,6 +576,10 @@ function mayPass(error: unknown, tries: number): boolean {
   const { kind, sqlstate } = classifyPgError(error);
   if (sqlstate === '55P03' || kind === 'deadlock' || kind === 'serialization') return true;
   return kind === 'conflict' && tries < VIOLATION_TRIES;
+}
+
+function isRecreated(error: unknown): boolean {
+  return error instanceof DroverError && error.code === 'bus.recreated';
 }
 
 /** One that cannot be read stops its tenant, whatever it is a part of. */

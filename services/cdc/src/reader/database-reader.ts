@@ -48,7 +48,7 @@ import type { UnassignedReason } from '../capture/tenant-directory.ts';
 import type { CdcMetrics } from '../metrics.ts';
 import { type StoredMark, writeRecord } from '../watch/reader-record.ts';
 import type { Bound, Lineage, ReplicaPositions } from '../watch/replica-positions.ts';
-import { type Form, isUnsendable, OtherForm, readForm } from './form.ts';
+import { FormChoice } from './form-choice.ts';
 import { keyOf, sealedTenantOf } from './key-wait.ts';
 import { openLanes } from './open-lanes.ts';
 import { inTime } from './patience.ts';
@@ -109,9 +109,6 @@ const LAST_WORDS_MS = 1000;
  */
 const STREAM_ABOVE_BYTES = 32 * 1024 * 1024;
 
-/** Looks at the forms of the tables' columns once in so many heartbeats. */
-const BEATS_PER_LOOK = 20;
-
 export class DatabaseReader {
   readonly #options: DatabaseReaderOptions;
   readonly #labels: { readonly cluster: string; readonly database: string };
@@ -129,17 +126,13 @@ export class DatabaseReader {
   #pump: Pump | null = null;
   #everStreamed = false;
   #lastHeartbeatMs = 0;
-  /** Where the WAL ended at the newest record of this reader in the source. */
+  /** What the newest record of this reader in the source covers: nothing beyond it is confirmed. */
   #recorded: Lsn = LSN_ZERO;
   /** Transactions come whole until this commit is confirmed; see {@link NotStreamed}. */
   #wholeUntil: Lsn | null = null;
-  /** Values come in this form until this commit is confirmed; see {@link OtherForm}. */
-  #fixedForm: OtherForm['fixed'] = null;
   /** Lives as long as the reader: what is learnt is never forgotten. */
   readonly #ruled = new RuledMemory();
-  #beats = 0;
-  /** Rows came that have no binary form, whatever their tables are like by now. */
-  #unsendable = false;
+  readonly #form = new FormChoice();
   /** Of this stream's paused seconds, what the metric has. */
   #pausedCounted = 0;
 
@@ -168,14 +161,7 @@ export class DatabaseReader {
             this.#log.info('the source is read anew', { streaming: until === null, until });
             continue;
           }
-          if (error instanceof OtherForm) {
-            this.#fixedForm = error.fixed;
-            continue;
-          }
-          if (isUnsendable(error) && !this.#unsendable) {
-            this.#unsendable = true;
-            continue;
-          }
+          if (this.#form.learns(error)) continue;
           if (this.#isFatal(error)) throw error;
           if (await this.#keyAgain(error, signal)) continue;
           await sleep(this.#failed(error as DroverError), signal); // anything else is fatal
@@ -283,7 +269,7 @@ export class DatabaseReader {
     let offBound: (() => void) | undefined;
     try {
       const facts = await readFacts(client, database, cluster);
-      const form = this.#fixedForm?.form ?? (this.#unsendable ? 'text' : facts.form);
+      const form = this.#form.of(facts);
       stream = await startReplication({
         connect: { ...connect, applicationName: 'drover cdc' },
         slot: slotName(database),
@@ -300,21 +286,24 @@ export class DatabaseReader {
       const tables = await this.#recall(client);
       const pump = await this.#prepare(stream, facts, tables);
       if (signal.aborted) throw cancelled();
-      this.#requireForm(form, facts);
+      const open = this.#feeds.flatMap(({ lane }) => lane.marks.incomplete ?? []);
+      this.#form.require(form, facts, open);
       this.#streaming();
       offBound = this.#options.replicas?.onChange(() => pump.boundMoved());
       const { timeline } = stream;
       record = async () => {
+        // Whatever was acknowledged by now is stored up to what the record names: a loss of it will be found out.
+        const { acknowledged } = pump;
         const written = { ...facts.lineage, timeline, streams: this.#stored(facts), form };
-        const recorded = await writeRecord(client, written);
+        const walLsn = await writeRecord(client, written);
         await this.#ruled.write(client);
-        this.#recorded = recorded;
+        this.#recorded = acknowledged < walLsn ? acknowledged : walLsn;
         pump.boundMoved();
       };
       beats = beat(client, config.cdc.heartbeatMs, here.signal, async (lsn, atMs) => {
         pump.sourceAt(lsn, atMs);
         if (this.#wholeUntil !== null && pump.confirmed > this.#wholeUntil) throw new NotStreamed(null);
-        await this.#lookAtForm(client, form, pump);
+        await this.#form.look(client, form, pump.confirmed);
         this.#observe(pump);
         await record();
       });
@@ -329,27 +318,6 @@ export class DatabaseReader {
       await discard(client); // may be half open
       await Promise.allSettled([beats]);
     }
-  }
-
-  /** What the stream holds a part of goes on in the form in which it was cut. */
-  #requireForm(form: Form, { record }: Facts): void {
-    const cut = record?.form ?? null;
-    if (cut === null || cut === form) return;
-    const open = this.#feeds.map(({ lane }) => lane.marks.incomplete).filter((lsn) => lsn !== null);
-    if (open.length === 0) return;
-    const until = open.reduce((a, b) => maxLsn(a, b));
-    throw new OtherForm({ form: cut, until });
-  }
-
-  /** Now and then, with a heartbeat: tables come and go. */
-  async #lookAtForm(client: Queryable, form: Form, pump: Pump): Promise<void> {
-    const fixed = this.#fixedForm;
-    if (fixed !== null) {
-      if (pump.confirmed > fixed.until) throw new OtherForm(null);
-      return;
-    }
-    if (this.#unsendable || this.#beats++ % BEATS_PER_LOOK !== 0) return;
-    if ((await readForm(client)) !== form) throw new OtherForm(null);
   }
 
   /** Tables as they are now; none where there are no rules. */

@@ -1,5 +1,5 @@
 /** What a move waits for. Every wait is bounded, ends with the signal, and says what it waited for in vain. */
-import { callRpc, lastBlockSeq } from '@drover/bus';
+import { callRpc, holdsPlace, lastBlockSeq, lastPlace } from '@drover/bus';
 import type { Placement } from '@drover/catalog';
 import type { ClusterId, Lsn, TenantId } from '@drover/core';
 import { cancelled, DroverError, formatLsn, isCancelled, partitionOf, sleep, until } from '@drover/core';
@@ -60,6 +60,28 @@ export async function waitApplied(
 /** Where a reader of the stream that carries the tenant's changes from `source` stands when it has read all. */
 export function lastSequence(context: StepContext, source: ClusterId, tenant: TenantId): Promise<number> {
   return lastBlockSeq(context.bus, source, partitionOf(tenant, context.partitions));
+}
+
+/** The same of the target, for a move to put on record: the next epoch stands behind it. */
+export async function openPlace(
+  context: StepContext,
+  to: ClusterId,
+  tenant: TenantId,
+): Promise<{ openSeq: number; openMark: string }> {
+  const { seq, mark } = await lastPlace(context.bus, to, partitionOf(tenant, context.partitions));
+  return { openSeq: seq, openMark: mark };
+}
+
+/** Whether a replica may follow from a sequence that was put on record: the stream may have lost what it held since, and be filled anew. */
+export async function mayFollowFrom(
+  context: StepContext,
+  source: ClusterId,
+  tenant: TenantId,
+  at: { readonly seq: number; readonly mark: string | undefined },
+): Promise<boolean> {
+  const { seq, mark } = at;
+  if (mark === undefined) return true; // on record since before marks were
+  return holdsPlace(context.bus, source, partitionOf(tenant, context.partitions), { seq, mark });
 }
 
 export interface Looked {

@@ -6,6 +6,7 @@ import type { Placement } from '@drover/catalog';
 import type { ClusterId } from '@drover/core';
 import { assert, DroverError, describeError, isCancelled, must, partitionOf } from '@drover/core';
 import { readTenantRow, type TenantRow } from '@drover/pg';
+import { mayFollowFrom } from './drain.ts';
 import type { MoveContext } from './move.ts';
 import { followTenant, openTenant } from './steps.ts';
 
@@ -41,6 +42,8 @@ export async function openAtTarget(context: MoveContext, placement: Placement): 
     partition: partitionOf(tenant, context.partitions),
     seq: must(move.openSeq, 'openSeq'),
   };
+  const { seq } = following;
+  const same = await mayFollowFrom(context, move.to, tenant, { seq, mark: move.openMark });
   const others: ClusterId[] = [];
   for (const [name, replica] of Object.entries(placement.replicas)) {
     const cluster = name as ClusterId;
@@ -61,7 +64,7 @@ export async function openAtTarget(context: MoveContext, placement: Placement): 
       pool,
       tenant,
       following,
-      (row) => (wasPrimary && isClosedPrimary(row, placement.epoch)) || holdsAll(row, beganWith),
+      (row) => same && ((wasPrimary && isClosedPrimary(row, placement.epoch)) || holdsAll(row, beganWith)),
     );
     if (told === 'behind') left.copying.push(cluster);
   };

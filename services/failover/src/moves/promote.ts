@@ -5,7 +5,14 @@
 import type { Placement } from '@drover/catalog';
 import { advanceMove, finishMove } from '@drover/catalog';
 import { assert, type ClusterId, DroverError, must } from '@drover/core';
-import { lastSequence, makeDurable, waitConsumed, waitForOthers, waitReaderEmpty } from './drain.ts';
+import {
+  lastSequence,
+  makeDurable,
+  openPlace,
+  waitConsumed,
+  waitForOthers,
+  waitReaderEmpty,
+} from './drain.ts';
 import { change, type MoveContext, reached, stillAt } from './move.ts';
 import { openAtTarget } from './open.ts';
 import { quiesce } from './quiesce.ts';
@@ -86,7 +93,7 @@ async function drain(context: MoveContext, placement: Placement): Promise<Placem
     timeoutMs: context.drainTimeoutMs,
   });
   await makeDurable(context.clusters.pool(move.to, placement.database), tenant);
-  const openSeq = await lastSequence(context, move.to, tenant);
+  const open = await openPlace(context, move.to, tenant);
   await reached(context, 'promote.drained');
-  return change(context, tenant, move, (p) => advanceMove(p, 'open', { openSeq }));
+  return change(context, tenant, move, (p) => advanceMove(p, 'open', open));
 }

@@ -3,12 +3,13 @@
  * the ledger of the tenant's new primary, and it becomes a replica again. Where it holds just what the new epoch began with, it simply follows;
  * with a tail, or in doubt, it is mended by a copy from the new primary (services/migration picks the state `copying` up).
  */
+import { holdsPlace, lastPlace } from '@drover/bus';
 import type { Placement } from '@drover/catalog';
 import type { ClusterId, Lsn } from '@drover/core';
 import { DroverError, formatLsn, must, parseLsn, partitionOf, until } from '@drover/core';
 import { readTenantRow, slotName, type TenantRow } from '@drover/pg';
 import type { BoundedPool } from './bounded-pool.ts';
-import { lastSequence, readLooked } from './drain.ts';
+import { lastSequence, mayFollowFrom, readLooked } from './drain.ts';
 import { type MoveContext, reached } from './move.ts';
 import { holdsAll } from './open.ts';
 import { closeTenant, followTenant } from './steps.ts';
@@ -42,12 +43,14 @@ export async function rejoinTenant(
   await reached(context, 'rejoin.tail');
   let follows = false;
   // Under a rule the rows that it has are not those that a replica of the tenant has there.
-  if (clean !== undefined && context.transformed?.(placement, cluster) !== true) {
+  const fits = clean !== undefined && context.transformed?.(placement, cluster) !== true;
+  const { epochSeq: seq, epochMark: mark, primary } = placement;
+  if (fits && (await mayFollowFrom(context, primary, tenant, { seq, mark }))) {
     const following = {
       epoch: placement.epoch,
-      source: placement.primary,
+      source: primary,
       partition: partitionOf(tenant, context.partitions),
-      seq: placement.epochSeq,
+      seq,
     };
     follows = (await followTenant(back, tenant, following, clean)) === 'follows';
   }
@@ -107,9 +110,13 @@ async function drainOldPrimary(
     },
   });
   await reached(context, 'rejoin.closed');
+  const partition = partitionOf(tenant, context.partitions);
+  const place = await lastPlace(context.bus, cluster, partition);
   await waitPublished(context, back, database, barrier);
   const serving = context.clusters.pool(placement.primary, database);
   await waitPassed(context, serving, placement, cluster);
+  // The stream is another one than before: whether a tail stood in it, nobody can tell any more.
+  if (!(await holdsPlace(context.bus, cluster, partition, place))) return undefined;
   const { rows } = await serving.query<{ n: number }>(
     `SELECT count(*)::int AS n FROM drover.ledger WHERE tenant = $1 AND source = $2 AND epoch = $3 AND kind = 'stale_epoch'`,
     [tenant, cluster, row.epoch],

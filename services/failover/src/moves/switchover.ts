@@ -7,7 +7,7 @@ import type { Placement } from '@drover/catalog';
 import { abortMove, advanceMove, beginAbort, finishMove } from '@drover/catalog';
 import { assert, type ClusterId, describeError, formatLsn, isCancelled, must, parseLsn } from '@drover/core';
 import { readTenantRow } from '@drover/pg';
-import { type Feeding, lastSequence, makeDurable, requireFit, waitApplied, waitForOthers } from './drain.ts';
+import { type Feeding, makeDurable, openPlace, requireFit, waitApplied, waitForOthers } from './drain.ts';
 import { change, isConflict, type MoveContext, reached, stillAt } from './move.ts';
 import { openAtTarget } from './open.ts';
 import { quiesce } from './quiesce.ts';
@@ -98,9 +98,9 @@ async function drain(context: MoveContext, placement: Placement): Promise<Placem
   await waitForOthers(placement, applied);
   await carry(context, placement);
   await makeDurable(context.clusters.pool(move.to, placement.database), tenant);
-  const openSeq = await lastSequence(context, move.to, tenant);
+  const open = await openPlace(context, move.to, tenant);
   await reached(context, 'switchover.drained');
-  return change(context, tenant, move, (p) => advanceMove(p, 'open', { openSeq }));
+  return change(context, tenant, move, (p) => advanceMove(p, 'open', open));
 }
 
 function carry(context: MoveContext, placement: Placement): Promise<void> {

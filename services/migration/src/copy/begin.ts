@@ -71,6 +71,10 @@ export async function beginPass(
       await followTenant(client, { ...copying, streamSeq: n0 });
     });
   }
+  // From here on apply parks the tenant when the stream loses what it held; before, nobody has told it that this matters.
+  const now = await stateOfStream(context, job);
+  if (now.created !== created || now.lastSeq < n0)
+    throw new DroverError('copy.failed', `${stream} has lost what it held meanwhile; the copy begins anew`);
   await context.failpoint?.('stopped');
   const tables = missed === null ? job.tables : limitedTo(missed, job.tables);
   const copied = missed === null ? 0 : job.tally.rows;

@@ -24,19 +24,24 @@ export async function follow(context: CopyContext, job: Job, pass: Pass): Promis
   await requireWanted(context, job);
   // Called off, the lock of this copy is gone, and another may be at work.
   if (context.signal.aborted) throw cancelled();
-  // Parked while it was copied: the stream has lost what was to follow the copy.
-  const row = await readTenantRow(context.admin(to, database), tenant);
-  if (row?.feed === 'parked') throw await parked(context, job, row.reason);
   if (job.tables.some((table) => table.key === null)) await writeFollowed(job);
-  await followTenant(context.admin(to, database), {
-    tenant,
-    epoch,
-    source: primary,
-    feed: 'catchup',
-    stream: streamOf(context, job),
-    streamSeq: pass.start.n0,
-    lenientUntil: barrier,
+  const reason = await context.admin(to, database).transaction(async (client) => {
+    // Parked while it was copied: the stream has lost what was to follow the copy. Apply says so under this lock.
+    await client.query('SELECT FROM drover.tenant WHERE tenant = $1 FOR UPDATE', [tenant]);
+    const row = await readTenantRow(client, tenant);
+    if (row?.feed === 'parked') return { parked: row.reason };
+    await followTenant(client, {
+      tenant,
+      epoch,
+      source: primary,
+      feed: 'catchup',
+      stream: streamOf(context, job),
+      streamSeq: pass.start.n0,
+      lenientUntil: barrier,
+    });
+    return null;
   });
+  if (reason !== null) throw await parked(context, job, reason.parked);
   await context.failpoint?.('following');
   await waitCaughtUp(context, job, barrier);
 }

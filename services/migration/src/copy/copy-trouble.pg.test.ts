@@ -216,11 +216,12 @@ describe('a stream that has lost its past', () => {
     apply = world.standIn(async () => {
       if (parked) return;
       parked = true;
-      await world.target.query(
-        `UPDATE drover.tenant SET feed = 'parked', reason = 'bus.truncated: messages were lost'`,
-      );
+      // Whoever sees the row parked sees the entry, too.
       await world.target.query(
         `INSERT INTO drover.ledger (tenant, source, kind, reason) VALUES ('a', 'east', 'resync', 'bus.truncated: messages were lost')`,
+      );
+      await world.target.query(
+        `UPDATE drover.tenant SET feed = 'parked', reason = 'bus.truncated: messages were lost'`,
       );
     });
     await expect(world.copy(tenant)).rejects.toMatchObject({
