@@ -20,6 +20,15 @@ afterAll(async () => {
   system.remove();
 });
 
+/** Schema changes are carried, from the west as well: what has an origin goes to nobody else. */
+async function atWestAlone(statement: string): Promise<void> {
+  await system.sql(
+    'west',
+    `SELECT pg_replication_origin_create('by_hand') WHERE NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = 'by_hand');
+     SELECT pg_replication_origin_session_setup('by_hand'); ${statement}`,
+  );
+}
+
 describe('a stranger at the front door', () => {
   const attempt = async (change: (url: URL) => void) => {
     const url = new URL(system.proxyUrl('t01'));
@@ -147,7 +156,7 @@ describe('a replica that lacks something', () => {
       ).toMatchObject({ status: 'retried' });
       const again = await see.parked(tenant);
       expect(again).toMatchObject({ id: entry.id, reason: entry.reason });
-      await system.sql('west', options.mend);
+      await atWestAlone(options.mend);
       expect((await system.drover('setup')).code).toBe(0);
       expect(
         await system.json<Entry>('ledger', 'retry', 'west', String(again.id), '--who', 'operator'),
@@ -161,6 +170,15 @@ describe('a replica that lacks something', () => {
     await see.allEqual();
   }
 
+  /** What was carried is taken away again, at the replica alone. */
+  async function dropAtReplica(isThere: string, drop: string): Promise<void> {
+    await eventually('the change is at the replica', async () => {
+      const [row] = await system.sql('west', `SELECT ${isThere} AS there`);
+      return row?.['there'] === true ? true : undefined;
+    });
+    await atWestAlone(drop);
+  }
+
   it('a table: its tenant stops until the table is there', async () => {
     const table = `CREATE TABLE notes (tenant_id text NOT NULL, id int NOT NULL, body text, PRIMARY KEY (tenant_id, id))`;
     await stopsAndGoesOn({
@@ -169,6 +187,7 @@ describe('a replica that lacks something', () => {
       breakIt: async () => {
         await system.sql('east', table);
         expect((await system.drover('setup')).code).toBe(0);
+        await dropAtReplica(`to_regclass('notes') IS NOT NULL`, 'DROP TABLE notes');
         await system.asTenant('t01', `INSERT INTO notes VALUES ('t01', 1, 'one'), ('t01', 2, 'two')`);
       },
       reason: /apply\.schema: .*public\.notes/,
@@ -183,6 +202,8 @@ describe('a replica that lacks something', () => {
       others: ['t01', 't02', 't04'],
       breakIt: async () => {
         await system.sql('east', column);
+        const there = `EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'customers'::regclass AND attname = 'phone' AND NOT attisdropped)`;
+        await dropAtReplica(there, 'ALTER TABLE customers DROP COLUMN phone');
         await system.asTenant(
           't03',
           `INSERT INTO customers (tenant_id, id, email, name, plan, phone) VALUES ('t03', 900001, 'a@b', 'A', 'free', '1')`,
@@ -196,7 +217,7 @@ describe('a replica that lacks something', () => {
 
 describe('a change that the replica refuses', () => {
   it('is skipped on record, found by verify, and healed by a copy anew', async () => {
-    await system.sql('west', `ALTER TABLE activity ADD CONSTRAINT no_poison CHECK (kind <> 'poison')`);
+    await atWestAlone(`ALTER TABLE activity ADD CONSTRAINT no_poison CHECK (kind <> 'poison')`);
     await see.whileOthersGoOn(['t02', 't03', 't04'], async () => {
       const { rows } = await system.asTenant(
         't01',
@@ -232,7 +253,7 @@ describe('a change that the replica refuses', () => {
       const verified = await system.drover('verify', 't01', '--json');
       expect(verified.code).toBe(3);
       expect(verified.stdout).toContain(String(rows[0]?.id));
-      await system.sql('west', `ALTER TABLE activity DROP CONSTRAINT no_poison`);
+      await atWestAlone('ALTER TABLE activity DROP CONSTRAINT no_poison');
       const copied = await system.drover('tenant', 'replicate', 't01', '--to', 'west', '--anew');
       expect(copied.code, copied.stderr).toBe(0);
     });

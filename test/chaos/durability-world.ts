@@ -16,7 +16,8 @@ CREATE TABLE public.doc (tenant text NOT NULL, id int, n int NOT NULL, body text
 export interface Writers {
   /** Until so many more transactions have been committed. */
   more(n: number): Promise<void>;
-  stop(): Promise<void>;
+  /** How many were committed in all. */
+  stop(): Promise<number>;
 }
 
 type Sections = Parameters<typeof FailoverWorld.start>[1];
@@ -56,7 +57,11 @@ export class DurabilityWorld {
             `INSERT INTO doc SELECT $1, g, 0, repeat(md5(g::text), 8) FROM generate_series($2::int, $3::int) g`,
             [tenant, last - rows + 1, last],
           );
-          await client.query('UPDATE doc SET n = n + 1 WHERE tenant = $1 AND id > $2', [tenant, last - 50]);
+          await client.query('UPDATE doc SET n = n + 1 WHERE tenant = $1 AND id > $2 AND id <= $3', [
+            tenant,
+            last - 50,
+            last,
+          ]);
           await client.query('COMMIT');
           written++;
           await sleep(4);
@@ -73,6 +78,7 @@ export class DurabilityWorld {
       stop: async () => {
         stop.abort();
         await Promise.all(work);
+        return written;
       },
     };
   }

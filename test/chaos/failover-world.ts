@@ -96,7 +96,9 @@ export class FailoverWorld {
     const closer = new Closer();
     const nats = await testNats(settings.nats);
     closer.add({ close: () => nats.stop() });
-    const own = () => ownPostgres(settings.postgres === undefined ? {} : { settings: settings.postgres });
+    // So that transactions of a few megabytes are large ones, which leave while they are in progress.
+    const postgres = { logical_decoding_work_mem: '4MB', ...settings.postgres };
+    const own = () => ownPostgres({ settings: postgres });
     const servers = { east: await own(), west: await own() };
     for (const name of NAMES) closer.add({ close: () => servers[name].stop() });
     const level = process.env['DROVER_TEST_LOG'] ?? 'error';

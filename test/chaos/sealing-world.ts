@@ -75,7 +75,8 @@ export class SealingWorld {
     ids: { readonly from: number; readonly to: number },
     together = false,
   ): Promise<void> {
-    const sql = `INSERT INTO doc SELECT $1, g, 0, $4 FROM generate_series($2::int, $3::int) g`;
+    // Beyond what the world's writers write.
+    const sql = `INSERT INTO doc SELECT $1, 1000000000 + g, 0, $4 FROM generate_series($2::int, $3::int) g`;
     const client = await this.world.client('east');
     try {
       if (together) await client.query('BEGIN');

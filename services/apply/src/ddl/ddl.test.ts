@@ -268,6 +268,16 @@ describe('rows from before', () => {
     );
   });
 
+  it('find by its name a column that the replica had lost and was given again', () => {
+    const again = target([1, 'b', 20], [7, 'c']);
+    const columns = resolve(relation('c'), again, known, 3).columns;
+    expect(columns.map((c) => c?.to.attnum)).toEqual([7]);
+    // What the source has dropped goes nowhere, also not into a column of that name.
+    const dropped = target([1, 'b', 20], [7, 'b2'], [8, 'c']);
+    expect(resolve(relation('b'), dropped, known, 0).columns).toEqual([null]);
+    expect(() => resolve(relation('c'), target([1, 'b', 20]), known, 3)).toThrow(/has no column "c"/);
+  });
+
   it('stand where the first of them stands', () => {
     const mark = (before: number, told: string) => ({
       lsn: lsn(200),

@@ -62,9 +62,12 @@ export function resolve(relation: Relation, target: TargetTable, known: Known, i
     const was = shape?.columns.find((c) => c.name === column.name);
     const n = was === undefined ? undefined : known.pairs[String(was.n)];
     const byName = target.columns.find((c) => c.name === column.name && !paired.has(c.attnum));
-    const to = n === undefined ? byName : byNumber.get(n);
+    const gone = was !== undefined && latest !== null && !latest.columns.some((c) => c.n === was.n);
+    // Whoever has lost its column at the replica alone, and been given it again, finds it by its name.
+    const to =
+      (n === undefined ? undefined : byNumber.get(n)) ?? (n !== undefined && gone ? undefined : byName);
     if (to === undefined) {
-      if (was !== undefined && latest !== null && !latest.columns.some((c) => c.n === was.n)) return null;
+      if (gone) return null;
       throw new DroverError(
         'apply.schema',
         `the replica's table ${relation.schema}.${relation.name} has no column "${column.name}"`,
