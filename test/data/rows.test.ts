@@ -442,6 +442,8 @@ describe('rows', () => {
     ]);
     await world.write(`INSERT INTO p55 SELECT 'a', i FROM generate_series(1, 50) i`);
     await world.same(['p55']);
+    // A slot shows what is flushed; apply's commits do not wait for that, and this one does.
+    await world.target.query(`SELECT pg_logical_emit_message(true, 'test', 'flushed')`);
     const { rows } = await world.target.query(
       `SELECT count(*)::int AS n FROM pg_logical_slot_peek_binary_changes($1, NULL, NULL, 'proto_version', '1', 'publication_names', 'drover', 'origin', 'none')
        WHERE get_byte(data, 0) IN (73, 85, 68, 84)`,
