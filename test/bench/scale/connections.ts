@@ -49,7 +49,7 @@ async function withPartitions(
     schema: `${MARKER}\n${createTable(it.name)}\n${loadProcedure(it)}`,
     tables: ['marker', it.name],
     profileTo: options.profileTo,
-    sections: { nats: { partitions } },
+    sections: { nats: { partitions, max_bytes: '1GiB' } },
     say,
   });
   const stop = onAbort(signal, () => world.close());
