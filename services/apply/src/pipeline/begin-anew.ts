@@ -5,10 +5,11 @@
  * anew (I1, I8): a tenant that was parked, or being copied, when the stream was lost.
  */
 import { type Bus, consume, HEARTBEAT_TOKEN, type StreamState, streamName, subjectOf } from '@drover/bus';
-import { type ClusterId, formatLsn, type Lsn, parseLsn, partitionOf, type TenantId } from '@drover/core';
+import { type ClusterId, formatLsn, type Lsn, parseLsn } from '@drover/core';
 import { arrayLiteral } from '../apply/batch.ts';
 import { type Entry, headerOf, toEntry } from '../changes/entry.ts';
 import type { Session } from '../target/session.ts';
+import { fedHere } from './fed-here.ts';
 import type { Lineage } from './lineage.ts';
 
 /** Where an entry says that everything from a commit on follows. */
@@ -116,12 +117,7 @@ export async function beginAnew(
   const { entry, lsn } = beginning;
   const whole = isCovered(beginning, known, applied);
   const reason = `bus.recreated: stream ${stream} has lost what it held; it was published again from ${formatLsn(lsn)} on`;
-  const rows = await session.rows(`SELECT tenant FROM drover.tenant WHERE role = 'replica' AND source = $1`, [
-    source,
-  ]);
-  const here = rows.flatMap(([tenant]) =>
-    tenant != null && partitionOf(tenant as TenantId, anew.partitions) === partition ? [tenant] : [],
-  );
+  const here = await fedHere(session, anew);
   const header = headerOf(entry);
   const flight = session.flight();
   flight.statement('BEGIN');

@@ -3,10 +3,10 @@
  * tenant that was fed before is parked where the new slot's blocks begin, also the one that is never written again, until it is
  * copied anew (I1, I8). Positions of two slots are not comparable; their generation only grows.
  */
-import { partitionOf, type TenantId } from '@drover/core';
 import { arrayLiteral } from '../apply/batch.ts';
 import { type Entry, headerOf } from '../changes/entry.ts';
 import type { Session } from '../target/session.ts';
+import { fedHere } from './fed-here.ts';
 
 export interface Lineage {
   readonly systemId: string;
@@ -43,12 +43,7 @@ export async function enterLineage(
   const { source, partition, stream, known, entry } = change;
   const { systemId = '', generation = 0 } = headerOf(entry) ?? {};
   const reason = `pg.slot_missing: the slot of ${source} was made anew (generation ${generation}, was ${known?.generation ?? 0}): what was written in between is not in the stream`;
-  const rows = await session.rows(`SELECT tenant FROM drover.tenant WHERE role = 'replica' AND source = $1`, [
-    source,
-  ]);
-  const here = rows.flatMap(([tenant]) =>
-    tenant != null && partitionOf(tenant as TenantId, change.partitions) === partition ? [tenant] : [],
-  );
+  const here = await fedHere(session, change);
   const flight = session.flight();
   flight.statement('BEGIN');
   flight.statement('SET LOCAL synchronous_commit = on');

@@ -3,9 +3,10 @@
  * where the stream is now, so that copied tenants can be fed again. Nothing of this is silent.
  */
 import type { StreamState } from '@drover/bus';
-import { type DroverError, partitionOf, type TenantId } from '@drover/core';
+import type { DroverError } from '@drover/core';
 import { arrayLiteral } from '../apply/batch.ts';
 import type { Session } from '../target/session.ts';
+import { fedHere } from './fed-here.ts';
 
 export interface Loss {
   readonly source: string;
@@ -22,12 +23,7 @@ export async function loseAll(
   session: Session,
   { source, partition, partitions, stream, state, error }: Loss,
 ): Promise<{ readonly parked: readonly string[]; readonly reason: string }> {
-  const rows = await session.rows(`SELECT tenant FROM drover.tenant WHERE role = 'replica' AND source = $1`, [
-    source,
-  ]);
-  const here = rows.flatMap(([tenant]) =>
-    tenant != null && partitionOf(tenant as TenantId, partitions) === partition ? [tenant] : [],
-  );
+  const here = await fedHere(session, { source, partition, partitions });
   const reason = `${error.code}: ${error.message}`;
   const position = String(Math.max(0, (state?.firstSeq ?? 1) - 1));
   const anew = error.code === 'bus.recreated';
