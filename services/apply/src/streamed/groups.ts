@@ -16,6 +16,8 @@ export interface GroupsOptions extends Omit<GroupOptions, 'origin'> {
 /** How long the main lane waits at a commit for what is left to be written: no longer than handing its tenants over to lanes of their own would take. */
 const INLINE_MS = 50;
 const HAND_OVER_MS = 20;
+/** Others of the partition wait meanwhile, however many tenants it has. */
+const WAIT_MS_MAX = 5000;
 
 export class StreamedGroups {
   readonly #options: GroupsOptions;
@@ -43,9 +45,9 @@ export class StreamedGroups {
     side: CommitSide,
   ): Promise<BatchResult | null> {
     const group = this.#groups.get(keyOf(header));
-    return group === undefined
-      ? null
-      : group.commit(entry, header, side, INLINE_MS + HAND_OVER_MS * group.tenants);
+    if (group === undefined) return null;
+    const ms = Math.min(WAIT_MS_MAX, INLINE_MS + HAND_OVER_MS * group.tenants);
+    return group.commit(entry, header, side, ms);
   }
 
   /** Are rows of the tenant's written that have neither been committed nor rolled back yet? */

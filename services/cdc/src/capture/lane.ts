@@ -238,9 +238,11 @@ export class Lane {
     const header = { ...this.#identity, tenant: to.tenant, epoch, ...place, streamed };
     const { hurried } = this.packer;
     this.packer.hurried = true; // much of it comes at once
-    const block = writer.finish(header, this.packer);
-    this.packer.hurried = hurried;
-    this.#push(to, header, block, streamed.kind !== 'commit');
+    try {
+      this.#push(to, header, writer.finish(header, this.packer), streamed.kind !== 'commit');
+    } finally {
+      this.packer.hurried = hurried; // the packer is all lanes', and outlives what a missing key ends
+    }
     if (lsn > LSN_ZERO && lsn < this.#firstPending) this.#firstPending = lsn;
   }
 
