@@ -1,13 +1,13 @@
 /**
  * All tests: makes sure of nats-server, then runs vitest's projects in the order of what they need, cheapest first,
- * and closes with the counts of all. Arguments go to vitest: `npm test -- packages/block`, `npm test -- --project unit`.
+ * and closes with what failed and the counts of all. Arguments go to vitest: `npm test -- packages/block`, `npm test -- --project unit`.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Steps } from './lib/steps.mjs';
-import { addUp, chooseProjects, closingLine } from './lib/test-counts.mjs';
+import { addUp, chooseProjects, closingLine, failures } from './lib/test-counts.mjs';
 
 const PROJECTS = ['unit', 'servers', 'data', 'system'];
 /** What tests started is ended by watchdogs of their own, which need a moment when a run was cut short. */
@@ -66,6 +66,7 @@ async function main() {
     console.error('drover: no test matched');
     failed = 1;
   }
+  for (const failure of failures(reports, process.cwd())) console.log(failure);
   console.log(closingLine(counts));
   return failed;
 }

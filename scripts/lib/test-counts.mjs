@@ -36,6 +36,33 @@ export function addUp(reports) {
   return counts;
 }
 
+/**
+ * What failed, a line or more each, so that the end of a long log says which: file, test, and how its message begins.
+ * `root` is taken off the files' names.
+ */
+export function failures(reports, root, lines = 12) {
+  const said = [];
+  for (const report of reports) {
+    for (const file of report?.testResults ?? []) {
+      const name = file.name.startsWith(`${root}/`) ? file.name.slice(root.length + 1) : file.name;
+      const failed = file.assertionResults.filter((test) => test.status === 'failed');
+      for (const test of failed)
+        said.push(`FAILED ${name}: ${test.fullName}\n${begin(test.failureMessages.join('\n'), lines)}`);
+      if (file.status === 'failed' && failed.length === 0)
+        said.push(`FAILED ${name}\n${begin(file.message ?? '', lines)}`);
+    }
+  }
+  return said;
+}
+
+function begin(text, lines) {
+  return text
+    .split('\n')
+    .slice(0, lines)
+    .map((line) => `  ${line}`)
+    .join('\n');
+}
+
 export function closingLine({ passed, failed, skipped }) {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
 }

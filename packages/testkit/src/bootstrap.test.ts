@@ -12,6 +12,7 @@ interface Counts {
 const counts = (await import(new URL('test-counts.mjs', scripts).href)) as {
   addUp(reports: readonly unknown[]): Counts;
   closingLine(counts: Counts): string;
+  failures(reports: readonly unknown[], root: string): string[];
   chooseProjects(args: readonly string[], known: readonly string[]): { projects: string[]; rest: string[] };
 };
 const install = (await import(new URL('install.mjs', scripts).href)) as {
@@ -31,6 +32,32 @@ test('counts of all runs, with the file that could not be loaded and the run tha
   const failing = { status: 'failed', assertionResults: [{ status: 'failed' }] };
   const sum = counts.addUp([report(3, 0), report(2, 1, [failing, broken]), null]);
   expect(counts.closingLine(sum)).toBe('5 passed, 3 failed');
+});
+
+test('what failed is said again at the end: file, test and how its message begins', () => {
+  const file = {
+    name: '/home/a/drover/test/data/x.test.ts',
+    status: 'failed',
+    assertionResults: [
+      { status: 'passed', fullName: 'goes well', failureMessages: [] },
+      {
+        status: 'failed',
+        fullName: 'rows are equal',
+        failureMessages: [`expected 1 to be 2\n${'at\n'.repeat(40)}`],
+      },
+    ],
+  };
+  const broken = {
+    name: '/home/a/drover/y.test.ts',
+    status: 'failed',
+    message: 'hook timed out',
+    assertionResults: [],
+  };
+  const said = counts.failures([report(1, 1, [file, broken]), null], '/home/a/drover');
+  expect(said).toHaveLength(2);
+  expect(said[0]).toMatch(/^FAILED test\/data\/x\.test\.ts: rows are equal\n {2}expected 1 to be 2\n/);
+  expect(said[0]?.split('\n').length).toBeLessThan(15);
+  expect(said[1]).toBe('FAILED y.test.ts\n  hook timed out');
 });
 
 test('--project chooses, in the usual order; the rest goes to vitest', () => {
