@@ -1,7 +1,10 @@
 /**
  * How long to leave the socket alone between rounds of reads. The walsender sends every message on its own; a reader
  * that takes each at once is woken as often, which doubles the CPU of both sides. Under load, rounds are therefore spaced 1
- * to 12 ms apart so that the kernel collects; at low load nothing is delayed. Pure but for its running average.
+ * to 30 ms apart so that the kernel collects; at low load nothing is delayed. Pure but for its running average.
+ *
+ * A round ends when its buffer is full, and the next one follows at once: what is left waits in the kernel, and while it does, what the walsender
+ * sends is gathered at its end in large segments instead of making its way through the network stack message by message (docs/benchmarks.md).
  */
 
 export interface Round {
@@ -11,6 +14,8 @@ export interface Round {
   readonly messages: number;
   /** A read filled its chunk: more was waiting. */
   readonly full: boolean;
+  /** The round was ended because its buffer was full. */
+  readonly cut: boolean;
 }
 
 /** The average forgets with this time constant. */
@@ -19,19 +24,20 @@ const MEMORY_MS = 20;
 const STEPS = [
   { rate: 12, spacingMs: 1 },
   { rate: 40, spacingMs: 5 },
-  { rate: 100, spacingMs: 12 },
+  { rate: 100, spacingMs: 30 },
 ] as const;
 
 export class ReadPacer {
   #rate = 0;
   #lastStartMs = Number.NEGATIVE_INFINITY;
 
-  /** Whole ms to wait before reading again, 0 to 12. */
+  /** Whole ms to wait before reading again, 0 to 30. */
   next(round: Round): number {
     const elapsedMs = Math.max(0.01, round.startMs - this.#lastStartMs);
     this.#lastStartMs = round.startMs;
     const weight = 1 - Math.exp(-elapsedMs / MEMORY_MS);
     this.#rate += (round.messages / elapsedMs - this.#rate) * weight;
+    if (round.cut) return 0;
     let spacingMs = round.full ? 1 : 0;
     for (const step of STEPS) if (this.#rate >= step.rate) spacingMs = step.spacingMs;
     // Time spent on the round was already time for the kernel to collect.

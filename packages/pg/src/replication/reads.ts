@@ -5,7 +5,8 @@
  */
 import { Socket } from 'node:net';
 
-const BUFFER_BYTES = 256 * 1024;
+/** Of the one buffer: a read of this size left more behind. */
+export const BUFFER_BYTES = 256 * 1024;
 
 export class Reads {
   #sink: ((bytes: Buffer) => void) | null = null;

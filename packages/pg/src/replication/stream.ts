@@ -10,7 +10,7 @@ import { CopyDataReader } from './copy-data.ts';
 import { FrameReader, type FrameSink } from './frames.ts';
 import { judgePeer, peerTimeoutMs, statusIntervalMs } from './liveness.ts';
 import { ReadPacer } from './pacing.ts';
-import type { Reads } from './reads.ts';
+import { BUFFER_BYTES, type Reads } from './reads.ts';
 import { parseServerError, streamError } from './server-error.ts';
 import type { Slot } from './slot.ts';
 import { StatusSender } from './status-sender.ts';
@@ -62,7 +62,7 @@ export class WalStream implements ReplicationStream, FrameSink {
   #listeningSinceMs: number | null = null;
   #lastReceivedMs = 0;
   #lastLookMs = performance.now();
-  #round: { startMs: number; full: boolean } | null = null;
+  #round: { startMs: number; full: boolean; cut: boolean } | null = null;
 
   constructor(parts: StreamParts) {
     this.systemId = parts.systemId;
@@ -179,11 +179,16 @@ export class WalStream implements ReplicationStream, FrameSink {
     const now = performance.now();
     this.#lastReceivedMs = now;
     if (this.#round === null) {
-      this.#round = { startMs: now, full: false };
+      this.#round = { startMs: now, full: false, cut: false };
       // Runs when all that lay ready in the socket has been read (libuv reads on until it would block, within bounds).
       setImmediate(this.#endRound);
     }
     if (chunk.length >= CHUNK_BYTES) this.#round.full = true;
+    if (chunk.length === BUFFER_BYTES) {
+      this.#round.cut = true;
+      this.#pacing = true; // until the round's end
+      this.#flow();
+    }
     try {
       this.#frames.push(chunk);
     } catch (error) {
@@ -206,9 +211,9 @@ export class WalStream implements ReplicationStream, FrameSink {
       messages: this.#copyData.takeCount(),
       endMs: performance.now(),
     });
-    if (pauseMs === 0) return;
-    this.#pacing = true;
+    this.#pacing = pauseMs > 0;
     this.#flow();
+    if (pauseMs === 0) return;
     setTimeout(() => {
       this.#pacing = false;
       this.#flow();
