@@ -1,6 +1,7 @@
 /** Runs the benchmarks one after the other, prints their tables and writes their files. */
 import { join } from 'node:path';
 import { describeError } from '@drover/core';
+import { benchCodecs } from './codecs/run.ts';
 import { benchCompression } from './compression/run.ts';
 import { type BenchContext, type BenchResult, benchData } from './data/run.ts';
 import { benchFairness } from './fairness/run.ts';
@@ -22,6 +23,7 @@ const BENCH: Readonly<Record<BenchName, (context: BenchContext) => Promise<Bench
   connections: benchConnections,
   proxy: benchProxy,
   compression: benchCompression,
+  codecs: benchCodecs,
   sealing: benchSealing,
   fairness: benchFairness,
 };

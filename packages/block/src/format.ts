@@ -5,7 +5,7 @@
  * |---|---|---|
  * | 0 | 4 | magic `DRVB` |
  * | 4 | 1 | version |
- * | 5 | 1 | flags: 1 the body is zstd, 2 complete, 4 the body is columns (never with 1), 8 of a streamed transaction, 16 sealed; others must be 0 |
+ * | 5 | 1 | flags: 1 the body is zstd, 2 complete, 4 the body is columns (never with 1), 8 of a streamed transaction, 16 sealed, 32 the body is snappy (never with 1 or 4); others must be 0 |
  * | 6 | 2 | header length, including what stands behind the fixed fields |
  * | 8 | 4 | CRC-32 (zlib) of bytes 0 to 7 and of everything from 12 on |
  * | 12 | 4 | body length before compression |
@@ -33,7 +33,9 @@ export const FLAG_COMPLETE = 2;
 export const FLAG_COLUMNS = 4;
 export const FLAG_STREAMED = 8;
 export const FLAG_SEALED = 16;
-export const KNOWN_FLAGS = FLAG_ZSTD | FLAG_COMPLETE | FLAG_COLUMNS | FLAG_STREAMED | FLAG_SEALED;
+export const FLAG_SNAPPY = 32;
+export const KNOWN_FLAGS =
+  FLAG_ZSTD | FLAG_COMPLETE | FLAG_COLUMNS | FLAG_STREAMED | FLAG_SEALED | FLAG_SNAPPY;
 
 export const CRC_OFFSET = 8;
 export const CRC_END = 12;

@@ -11,6 +11,7 @@ import {
   FLAG_COLUMNS,
   FLAG_COMPLETE,
   FLAG_SEALED,
+  FLAG_SNAPPY,
   FLAG_STREAMED,
   FLAG_ZSTD,
   KNOWN_FLAGS,
@@ -24,9 +25,9 @@ import { packStreamed, unpackStreamed } from './streamed-header.ts';
 import type { BlockHeader } from './types.ts';
 
 /** How the body is stored. */
-export type Encoding = 'rows' | 'zstd' | 'columns';
+export type Encoding = 'rows' | 'zstd' | 'columns' | 'snappy';
 
-const FLAG_OF = { rows: 0, zstd: FLAG_ZSTD, columns: FLAG_COLUMNS } as const;
+const FLAG_OF = { rows: 0, zstd: FLAG_ZSTD, columns: FLAG_COLUMNS, snappy: FLAG_SNAPPY } as const;
 
 /** The header with what only the codec itself needs. */
 export interface Envelope {
@@ -138,10 +139,18 @@ export function openEnvelope(block: Buffer): Envelope {
 }
 
 function encodingOf(flags: number): Encoding {
-  if ((flags & FLAG_ZSTD) !== 0 && (flags & FLAG_COLUMNS) !== 0)
-    throw corrupt('its body is encoded in two ways');
-  if ((flags & FLAG_COLUMNS) !== 0) return 'columns';
-  return (flags & FLAG_ZSTD) === 0 ? 'rows' : 'zstd';
+  switch (flags & (FLAG_ZSTD | FLAG_COLUMNS | FLAG_SNAPPY)) {
+    case 0:
+      return 'rows';
+    case FLAG_ZSTD:
+      return 'zstd';
+    case FLAG_COLUMNS:
+      return 'columns';
+    case FLAG_SNAPPY:
+      return 'snappy';
+    default:
+      throw corrupt('its body is encoded in two ways');
+  }
 }
 
 function readFields(block: Buffer, headerBytes: number, flags: number): BlockHeader {

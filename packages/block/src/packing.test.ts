@@ -1,6 +1,9 @@
+import { randomBytes } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import { clusterId, epoch, type Lsn, tenantId } from '@drover/core';
 import { describe, expect, it } from 'vitest';
 import { BlockWriter } from './block-writer.ts';
+import { CRC_END, CRC_OFFSET, FLAG_COLUMNS, FLAG_COMPLETE, FLAG_SNAPPY, FLAG_ZSTD } from './format.ts';
 import { assembleBlock, openEnvelope } from './header.ts';
 import { COMPRESSIONS, type Compression, Packer } from './packing.ts';
 import type { BlockVisitor, Relation } from './types.ts';
@@ -95,6 +98,35 @@ describe('a block', () => {
   it('takes fewer bytes as columns', () => {
     const bytes = (compression: Compression) => written(3000).finish(META, new Packer(compression)).length;
     expect(bytes('columns')).toBeLessThan(bytes('zstd') / 4);
+  });
+
+  it('that snappy does not shrink is stored as it is', () => {
+    const packer = new Packer('snappy');
+    expect(packer.pack(Buffer.alloc(4000, 'order'))).toMatchObject({ encoding: 'snappy' });
+    expect(packer.pack(randomBytes(4000)).encoding).toBe('rows');
+    expect(packer.pack(Buffer.alloc(100)).encoding).toBe('rows');
+  });
+
+  it('of snappy carries a flag of its own, which excludes the others', () => {
+    const block = written(300).finish(META, new Packer('snappy'));
+    expect(openEnvelope(block).encoding).toBe('snappy');
+    expect(block[5]).toBe(FLAG_SNAPPY | FLAG_COMPLETE);
+    for (const flag of [FLAG_ZSTD, FLAG_COLUMNS]) {
+      const both = Buffer.from(block);
+      both[5] = FLAG_SNAPPY | flag;
+      both.writeUInt32BE(crc32(both.subarray(CRC_END), crc32(both.subarray(0, CRC_OFFSET))), CRC_OFFSET);
+      expect(() => told(both)).toThrow(expect.objectContaining({ code: 'block.corrupt' }));
+    }
+  });
+
+  it('of snappy is as long as its header says, or refused', () => {
+    const block = written(300).finish(META, new Packer('snappy'));
+    for (const rawBytes of [0, 600, 64 * 1024 * 1024]) {
+      const other = Buffer.from(block);
+      other.writeUInt32BE(rawBytes, 12);
+      other.writeUInt32BE(crc32(other.subarray(CRC_END), crc32(other.subarray(0, CRC_OFFSET))), CRC_OFFSET);
+      expect(() => told(other)).toThrow(expect.objectContaining({ code: 'block.corrupt' }));
+    }
   });
 
   it('whose columns are none is refused', () => {

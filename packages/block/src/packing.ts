@@ -1,13 +1,14 @@
 /**
- * How a block's body is stored: as rows compressed by zstd, as columns, or as it is. Columns take a third to a half fewer bytes than zstd and several times
+ * How a block's body is stored: as rows compressed by zstd or snappy, as columns, or as it is. Columns take a third to a half fewer bytes than zstd and several times
  * its CPU (docs/benchmarks.md), so `auto` uses them for blocks of some size while there is time, and zstd while catching up.
  */
 import { encodeColumnar, PlanCache } from './columnar/encode.ts';
 import type { Encoding } from './header.ts';
 import type { Sealer } from './seal/sealer.ts';
+import { compressSnappy, requireSnappy } from './snappy.ts';
 import { compress } from './zstd.ts';
 
-export const COMPRESSIONS = ['auto', 'columns', 'zstd', 'none'] as const;
+export const COMPRESSIONS = ['auto', 'columns', 'zstd', 'snappy', 'none'] as const;
 export type Compression = (typeof COMPRESSIONS)[number];
 
 export interface Packed {
@@ -15,10 +16,10 @@ export interface Packed {
   readonly encoding: Encoding;
 }
 
-/** Bodies smaller than this are stored as they are: a zstd call costs more than it saves. */
-const ZSTD_BYTES_MIN = 512;
+/** Bodies smaller than this are stored as they are: a call costs more than it saves. */
+const COMPRESS_BYTES_MIN = 512;
 /** Larger bodies (one row of hundreds of megabytes) are stored as they are: compressing them would hold up the process for too long. */
-const ZSTD_BYTES_MAX = 64 * 1024 * 1024;
+const COMPRESS_BYTES_MAX = 64 * 1024 * 1024;
 const ZSTD_LEVEL = 1;
 /** `auto`: what columns save on a few rows is not worth their CPU. */
 const AUTO_BYTES_MIN = 8 * 1024;
@@ -34,7 +35,9 @@ export class Packer {
   /** Bytes given to be packed. */
   rawBytes = 0;
 
+  /** @throws DroverError `config.invalid` when this process cannot compress that way */
   constructor(compression: Compression, sealer: Sealer | null = null) {
+    if (compression === 'snappy') requireSnappy();
     this.#compression = compression;
     this.sealer = sealer;
     this.#plans = compression === 'auto' || compression === 'columns' ? new PlanCache() : null;
@@ -54,9 +57,14 @@ export class Packer {
     this.rawBytes += raw.length;
     const columns = this.#columns(raw);
     if (columns !== null) return { body: columns, encoding: 'columns' };
-    if (this.#compression !== 'none' && raw.length >= ZSTD_BYTES_MIN && raw.length <= ZSTD_BYTES_MAX) {
-      const packed = compress(raw, ZSTD_LEVEL);
-      if (packed.length < raw.length) return { body: packed, encoding: 'zstd' };
+    if (
+      this.#compression !== 'none' &&
+      raw.length >= COMPRESS_BYTES_MIN &&
+      raw.length <= COMPRESS_BYTES_MAX
+    ) {
+      const encoding = this.#compression === 'snappy' ? 'snappy' : 'zstd';
+      const packed = encoding === 'snappy' ? compressSnappy(raw) : compress(raw, ZSTD_LEVEL);
+      if (packed.length < raw.length) return { body: packed, encoding };
     }
     return { body: raw, encoding: 'rows' };
   }

@@ -11,6 +11,7 @@ import { decodeColumnar } from './columnar/decode.ts';
 import { Op, RAW_BYTES_MAX } from './format.ts';
 import { corrupt, type Envelope, openEnvelope } from './header.ts';
 import { type Opener, sealed } from './seal/opener.ts';
+import { decompressSnappy } from './snappy.ts';
 import type { BlockHeader, BlockVisitor, Relation, RelationColumn } from './types.ts';
 import { decompress } from './zstd.ts';
 
@@ -21,7 +22,7 @@ export interface WalkOptions {
   readonly opener?: Opener;
 }
 
-/** @throws DroverError `block.corrupt`, `block.version`, `block.sealed`; whatever the visitor throws passes through. */
+/** @throws DroverError `block.corrupt`, `block.version`, `block.codec`, `block.sealed`; whatever the visitor throws passes through. */
 export function walkBlock(block: Buffer, visitor: BlockVisitor, options: WalkOptions = {}): BlockHeader {
   const envelope = openEnvelope(block);
   const cap = options.rawBytesMax ?? RAW_BYTES_MAX;
@@ -49,6 +50,8 @@ function bodyOf({ encoding, rawBytes }: Envelope, stored: Buffer): Buffer {
       return stored;
     case 'zstd':
       return decompress(stored, rawBytes);
+    case 'snappy':
+      return decompressSnappy(stored, rawBytes);
     case 'columns':
       return decodeColumnar(stored, rawBytes);
   }

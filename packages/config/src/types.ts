@@ -70,7 +70,7 @@ export interface Config {
   readonly cdc: {
     /** A block is closed at this raw size. */
     readonly blockBytes: number;
-    readonly compression: 'auto' | 'columns' | 'zstd' | 'none';
+    readonly compression: 'auto' | 'columns' | 'zstd' | 'snappy' | 'none';
     /** Or when its oldest change is this old and the bus is busy. */
     readonly flushMs: number;
     /** Bytes published but not yet acknowledged; at this bound the reader stops reading. */

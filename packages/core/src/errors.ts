@@ -122,6 +122,10 @@ export const CATALOGUE = {
     disposition: 'park',
     doc: 'A block was written by a newer Drover. Upgrade this process.',
   },
+  'block.codec': {
+    disposition: 'park',
+    doc: 'A block is compressed by snappy (`[cdc] compression`) and the library for it cannot be loaded here: it is an optional npm package with native code. Run `npm ci` without leaving optional packages out, restart, then `drover ledger retry` for tenants that were parked.',
+  },
   'block.sealed': {
     disposition: 'park',
     doc: 'A block is sealed under a key that this reader does not have; the text names the tenant, the key and why. When the master key was not given to this process or is not the right one, give it (`[security] master_key`): the tenant goes on by itself. When the keys were shredded, nothing opens the block again: `drover tenant seal`, then copy the tenant anew.',

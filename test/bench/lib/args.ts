@@ -11,6 +11,7 @@ export const BENCHES = [
   'fairness',
   'proxy',
   'compression',
+  'codecs',
   'sealing',
 ] as const;
 export type BenchName = (typeof BENCHES)[number];

@@ -3,7 +3,14 @@ import { createSecretKey, randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { clusterId, epoch, type Lsn, type TenantId, tenantId } from '@drover/core';
 import { CRC_END, CRC_OFFSET } from '../format.ts';
-import { type BlockVisitor, BlockWriter, Packer, type Relation, walkBlock } from '../index.ts';
+import {
+  type BlockVisitor,
+  BlockWriter,
+  type Compression,
+  Packer,
+  type Relation,
+  walkBlock,
+} from '../index.ts';
 import type { DataKey, OpeningKeys, SealingKeys } from './data-key.ts';
 import { Opener } from './opener.ts';
 import { Sealer } from './sealer.ts';
@@ -62,7 +69,7 @@ export function blockOf(content: Buffer, packer: Packer, meta: Partial<typeof ME
   return writer.finish({ ...META, ...meta }, packer);
 }
 
-export function sealing(keys: SealingKeys, compression: 'none' | 'zstd' | 'columns' = 'none'): Packer {
+export function sealing(keys: SealingKeys, compression: Compression = 'none'): Packer {
   return new Packer(compression, new Sealer(keys));
 }
 
