@@ -33,13 +33,13 @@ export class SealingWorld {
     this.shop = shop;
   }
 
-  static async start(): Promise<SealingWorld> {
+  static async start(cdc: Readonly<Record<string, unknown>> = {}): Promise<SealingWorld> {
     const file = join(mkdtempSync(join(tmpdir(), 'drover-test-keys-')), 'master.keys');
     writeFileSync(file, RIGHT);
     const world = await DurabilityWorld.start(2, {
       security: { master_key: { file } },
       nats: { partitions: 1 },
-      cdc: { heartbeat: 200, compression: 'none' }, // so that what is not sealed can be read in the stream
+      cdc: { heartbeat: 200, compression: 'none', ...cdc }, // so that what is not sealed can be read in the stream
     });
     // Few and large rows make a large transaction, too, if PostgreSQL leaves them as they are.
     await world.failover.query('east', 'ALTER TABLE doc ALTER COLUMN body SET STORAGE EXTERNAL');

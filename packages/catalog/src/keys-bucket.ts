@@ -32,6 +32,12 @@ export class KeyBucket {
     );
   }
 
+  /** Has anybody opened it yet? @throws DroverError `bus.unreachable` */
+  static async exists(bus: Bus): Promise<boolean> {
+    const names = await bus.read(() => bus.jsm.streams.names(`${PREFIX}>`).next());
+    return names.includes(STREAM);
+  }
+
   async head(tenant: TenantId): Promise<KvEntry<KeyHead> | null> {
     const found = await this.records.get(headName(tenant));
     return found?.value.kind === 'head' ? { value: found.value, revision: found.revision } : null;

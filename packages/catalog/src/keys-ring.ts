@@ -111,6 +111,16 @@ export class KeyRing implements Closeable {
     return this.#tenants.get(tenant)?.hasHead ?? false;
   }
 
+  /** Tenants that have, or had, keys; sorted. */
+  get sealed(): readonly TenantId[] {
+    return [...this.#tenants.keys()].filter((tenant) => this.isSealed(tenant)).sort();
+  }
+
+  /** Of the tenant's keys that are there, in whatever order. */
+  idsOf(tenant: TenantId): readonly number[] {
+    return [...(this.#tenants.get(tenant)?.ids ?? [])];
+  }
+
   /** A block may come before the news of its key: asks the bucket itself. Afterwards {@link find} gives what there is. @throws DroverError `bus.unreachable` */
   load(tenant: TenantId, id: number): Promise<void> {
     const name = keyName(tenant, id);

@@ -89,6 +89,7 @@ describe('what is derived from the option table', () => {
         'flushMs',
         'inFlightBytes',
         'heartbeatMs',
+        'keyPatienceMs',
         'warnRetained',
         'warnSafeWal',
         'warnTimeLeftMs',

@@ -289,6 +289,15 @@ export const OPTIONS: readonly Option[] = [
   }),
   option(
     'cdc',
+    'key_patience',
+    'duration',
+    60_000,
+    '"5m"',
+    'How long a reader stands still for the key of a sealed tenant that cannot be had; then that tenant’s rows are withheld, and its replicas stop until they are copied anew.',
+    { min: 0 },
+  ),
+  option(
+    'cdc',
     'warn_retained',
     'size',
     4 * GiB,

@@ -76,6 +76,8 @@ export interface Config {
     /** Bytes published but not yet acknowledged; at this bound the reader stops reading. */
     readonly inFlightBytes: number;
     readonly heartbeatMs: number;
+    /** How long everybody waits for one sealed tenant's key. */
+    readonly keyPatienceMs: number;
     /** Bounds beyond which the slot is warned of: WAL kept, WAL that may still be written, time until then. */
     readonly warnRetained: number;
     readonly warnSafeWal: number;

@@ -132,7 +132,7 @@ export const CATALOGUE = {
   },
   'key.unavailable': {
     disposition: 'retry',
-    doc: 'The changes of a tenant are to be sealed and its key cannot be had: the master key is missing or of another generation, or the bucket `drover_keys` has lost it. Nothing is published unsealed: the reader stands still until it can be had, and the source keeps its WAL.',
+    doc: 'The changes of a tenant are to be sealed and its key cannot be had: the master key is missing or of another generation, or the bucket `drover_keys` has lost it. Nothing is published unsealed: the reader stands still until it can be had, for `[cdc] key_patience` at most, and the source keeps its WAL; then the rows of that tenant are withheld (`apply.withheld`).',
   },
   'key.master': {
     disposition: 'fatal',
@@ -168,7 +168,7 @@ export const CATALOGUE = {
   },
   'apply.withheld': {
     disposition: 'resync',
-    doc: 'The source withheld rows of this tenant, because a rule of [[transform]] could not be carried out on them (its table was changed, say): nothing is published unmasked. Mend the rule or the table (`drover doctor`, `drover transform preview`), restart the services, then copy the tenant anew: `drover tenant replicate <tenant> --to <cluster> --anew`.',
+    doc: 'The source withheld rows of this tenant, because a rule of [[transform]] could not be carried out on them (its table was changed, say): nothing is published unmasked. Or because the tenant is sealed and its key could not be had for longer than `[cdc] key_patience`: nothing is published unsealed. Mend the rule or the table (`drover doctor`, `drover transform preview`) and restart the services, or give the reader the key; then copy the tenant anew: `drover tenant replicate <tenant> --to <cluster> --anew`.',
   },
   'apply.stale_epoch': {
     disposition: 'park',

@@ -17,7 +17,7 @@ interface Pair {
 export class FaultProxy {
   readonly host = '127.0.0.1';
   readonly port: number;
-  readonly #target: { host: string; port: number };
+  #target: { host: string; port: number };
   readonly #pairs = new Set<Pair>();
   #listener: Server;
   #toServer: Fault = { kind: 'pass' };
@@ -50,6 +50,11 @@ export class FaultProxy {
       sum.toClient += pair.toClient.passed;
     }
     return sum;
+  }
+
+  /** Later connections lead there: as a name or an address that is given to another server. */
+  retarget(port: number): void {
+    this.#target = { ...this.#target, port };
   }
 
   /** Applies to the connections open now and to later ones, until changed. */

@@ -40,7 +40,7 @@ export const cdcMetrics = defineMetrics({
   ),
   keyMissing: gauge(
     'drover_cdc_key_missing',
-    '1 while the reader stands still because a tenant is to be sealed and its key cannot be had.',
+    'Tenants that are to be sealed and whose keys cannot be had: the reader waits for one of them, or their rows are withheld.',
     READER,
   ),
   inFlight: gauge('drover_cdc_in_flight_bytes', 'Bytes published and not acknowledged.', READER),

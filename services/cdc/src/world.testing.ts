@@ -52,9 +52,14 @@ export interface WorldOptions {
   readonly own?: Readonly<Record<string, string | number>>;
   /** The reader goes through a proxy that can fail. */
   readonly proxied?: boolean;
+  /** Its slot is one that standbys take over. */
+  readonly failoverSlot?: boolean;
 }
 
-async function prepare(postgres: TestPostgres): Promise<{ database: string; client: pg.Client }> {
+async function prepare(
+  postgres: TestPostgres,
+  failover: boolean,
+): Promise<{ database: string; client: pg.Client }> {
   const database = await postgres.createDatabase('cdc');
   const client = await postgres.connect(database);
   await client.query(SCHEMA);
@@ -67,7 +72,7 @@ async function prepare(postgres: TestPostgres): Promise<{ database: string; clie
   await installDroverSchema(client, { cluster: EAST, contextKey: Buffer.alloc(32, 1) });
   const tables = ['items', 'accounts', 'countries'].map((name) => ({ schema: 'public', name }));
   await ensurePublication(client, tables);
-  await ensureSlot(client, slotName(database), { failover: false });
+  await ensureSlot(client, slotName(database), { failover });
   return { database, client };
 }
 
@@ -78,8 +83,8 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     options.own === undefined ? await testPostgres() : await ownPostgres({ settings: options.own });
   const proxy = options.proxied === true ? await FaultProxy.start({ port: postgres.port }) : null;
   const nats = await testNats();
-  const { database, client } = await prepare(postgres);
-  const second = options.twoDatabases === true ? await prepare(postgres) : null;
+  const { database, client } = await prepare(postgres, options.failoverSlot === true);
+  const second = options.twoDatabases === true ? await prepare(postgres, false) : null;
   const databases = second === null ? [database] : [database, second.database];
   const bus = await connectBus({ url: nats.url, name: 'test' });
   const config = {
@@ -124,6 +129,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       flushMs: 20,
       inFlightBytes: 4 << 20,
       heartbeatMs: 200,
+      keyPatienceMs: 60_000,
       ...WARN,
       ...options.cdc,
     },

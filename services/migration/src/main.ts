@@ -19,6 +19,7 @@ import { givesWay } from './copy/give-way.ts';
 import { runCopies } from './copy/run-copies.ts';
 import { migrationMetrics } from './metrics.ts';
 import { verifyTenant } from './verify/verify-tenant.ts';
+import { whereabouts } from './verify/whereabouts.ts';
 
 export async function run(options: RunOptions): Promise<void> {
   const { config, signal } = options;
@@ -84,6 +85,8 @@ export async function run(options: RunOptions): Promise<void> {
                 () => undefined,
               );
             },
+            whereabouts: (cluster, database, row) =>
+              whereabouts(bus, { target: cluster, database, partitions: nats.partitions }, row),
             progress: (line) => rpc.progress({ line }),
             signal: AbortSignal.any([signal, rpc.signal]),
           },

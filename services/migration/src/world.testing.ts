@@ -245,8 +245,9 @@ export class CopyWorld {
     });
   }
 
-  /** Holds a replica at the barriers of verifications, as they come out of the WAL. */
-  holdAtBarriers(before: () => Promise<void> = async () => undefined): Worker {
+  /** Holds a replica at the barriers of verifications, as they come out of the WAL; of the first `unseen` of them it goes on at once. */
+  holdAtBarriers(before: () => Promise<void> = async () => undefined, unseen = 0): Worker {
+    let passed = 0;
     return this.#loop(async () => {
       const { rows } = await this.source.query<{ data: Buffer }>(
         `SELECT data FROM pg_logical_slot_get_binary_changes($1, NULL, NULL, 'proto_version', '1', 'publication_names', 'drover',
@@ -254,12 +255,23 @@ export class CopyWorld {
         [this.#slot],
       );
       for (const { data } of rows) {
-        const found = /\{"tenant":"([^"]+)","id":"(verify-[^"]+)"/.exec(data.toString('latin1'));
+        const found = /\{"tenant":"([^"]+)","id":"(behind-)?(verify-[^"]+)"/.exec(data.toString('latin1'));
         if (found === null) continue;
+        const [, tenant, behind, id] = found;
+        if (passed < unseen) {
+          if (behind === undefined) continue;
+          passed++;
+          await this.target.query(
+            'UPDATE drover.tenant SET commit_lsn = pg_current_wal_insert_lsn() WHERE tenant = $1',
+            [tenant],
+          );
+          continue;
+        }
+        if (behind !== undefined) continue;
         await before();
         await this.target.query(
           `UPDATE drover.tenant SET feed = 'held', reason = 'pause:' || $2 WHERE tenant = $1`,
-          [found[1], found[2]],
+          [tenant, id],
         );
       }
     });

@@ -181,8 +181,7 @@ export class Executor {
     return changeRow(this.#target, first, (state) => {
       if (state.feed !== 'live' || state.source !== this.#target.source) return { demoted: [] };
       state.feed = 'catchup';
-      state.stream = this.#target.stream;
-      state.streamSeq = Math.max(state.streamSeq ?? 0, (first?.firstSeq ?? 1) - 1);
+      moveTo(state, this.#target.stream, (first?.firstSeq ?? 1) - 1);
       state.reason = `retrying: ${failure.message}`;
       return { demoted: [state.tenant] };
     });
@@ -212,8 +211,7 @@ export function park(target: Target, entry: Entry, error: unknown, log: Logger):
     if (state.feed !== 'catchup' || state.source !== target.source) return { demoted: [] };
     state.feed = 'parked';
     state.reason = reason;
-    state.stream = target.stream;
-    state.streamSeq = Math.max(state.streamSeq ?? 0, entry.firstSeq - 1);
+    moveTo(state, target.stream, entry.firstSeq - 1);
     const { block } = entry;
     const tx = block?.transactions[entry.from];
     const end = block?.transactions[entry.to - 1];
@@ -235,6 +233,12 @@ export function park(target: Target, entry: Entry, error: unknown, log: Logger):
     };
     return { demoted: [], note, parked: { tenant: state.tenant, reason } };
   });
+}
+
+/** Never back; a place in another stream says nothing about this one. */
+function moveTo(state: State, stream: string, seq: number): void {
+  state.streamSeq = state.stream === stream ? Math.max(state.streamSeq ?? 0, seq) : seq;
+  state.stream = stream;
 }
 
 interface RowChange {

@@ -64,7 +64,14 @@ export function parseMessage(message: BlockMessage): ControlMessage | undefined 
 export function requireWhole(messages: readonly BlockMessage[]): void {
   for (const { prefix, content } of messages) {
     if (prefix !== WITHHELD_PREFIX) continue;
-    const { table, why } = JSON.parse(content) as { table?: unknown; why?: unknown };
+    const { table, why, key } = JSON.parse(content) as { table?: unknown; why?: unknown; key?: unknown };
+    if (key === true) {
+      throw new DroverError(
+        'apply.withheld',
+        'rows were withheld at the source: the tenant is sealed, and its key could not be had there',
+        { hint: 'give the reader of the source the master key (`drover doctor`), then copy the tenant anew' },
+      );
+    }
     throw new DroverError(
       'apply.withheld',
       `rows of ${String(table)} were withheld at the source: ${String(why)}`,

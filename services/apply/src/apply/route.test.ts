@@ -178,7 +178,7 @@ describe('a batch', () => {
     const routed = route([block, entry({ seq: 12, txs: [140] })], of(a), main);
     expect(written(routed)).toEqual([[11, 0, 1, false]]);
     expect(a).toMatchObject({ feed: 'held', reason: 'pause:v', commitLsn: 120n, streamSeq: 10 });
-    expect(routed.paused).toEqual([{ tenant: 'a', ms: 50 }]);
+    expect(routed.paused).toEqual([{ tenant: 'a', reason: 'pause:v', ms: 50 }]);
     const other = state();
     expect(
       route([entry({ seq: 11, txs: [110, [120, pause('north')], 130] })], of(other), main).paused,

@@ -38,6 +38,14 @@ export interface AppliedBarrier {
   readonly stale: boolean;
 }
 
+/** A tenant is held at a barrier, for so long at most. */
+export interface Pause {
+  readonly tenant: string;
+  /** Of its row from then on: names the barrier. */
+  readonly reason: string;
+  readonly ms: number;
+}
+
 export interface Routed {
   readonly work: readonly Work[];
   /** By number. */
@@ -48,7 +56,7 @@ export interface Routed {
   readonly dirty: ReadonlySet<TenantState>;
   /** Tenants that now need a lane of their own. */
   readonly demoted: readonly string[];
-  readonly paused: readonly { readonly tenant: string; readonly ms: number }[];
+  readonly paused: readonly Pause[];
   readonly parked: readonly { readonly tenant: string; readonly reason: string }[];
   readonly held: readonly { readonly tenant: string; readonly reason: string }[];
   /** Blocks by what became of them. */
@@ -87,7 +95,7 @@ class Router {
   readonly #barriers: AppliedBarrier[] = [];
   readonly #dirty = new Set<TenantState>();
   readonly #demoted: string[] = [];
-  readonly #paused: { tenant: string; ms: number }[] = [];
+  readonly #paused: Pause[] = [];
   readonly #parked: { tenant: string; reason: string }[] = [];
   readonly #held: { tenant: string; reason: string }[] = [];
   readonly #counts = new Map<string, number>();
@@ -193,7 +201,7 @@ class Router {
         this.#at(state, last ? entry.seq : entry.firstSeq - 1);
         state.feed = 'held';
         state.reason = `pause:${pause.id}`;
-        this.#paused.push({ tenant: state.tenant, ms: pause.ms });
+        this.#paused.push({ tenant: state.tenant, reason: state.reason, ms: pause.ms });
         return;
       }
     }

@@ -4,6 +4,7 @@ import type { ClusterId, Turns } from '@drover/core';
 import type { ConnectOptions } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { BatchResult } from '../apply/batch.ts';
+import type { Pause } from '../apply/route.ts';
 import type { TargetRules } from '../changes/target-rules.ts';
 import type { Unsealing } from '../changes/unseal.ts';
 import type { Board } from '../ddl/board.ts';
@@ -43,6 +44,6 @@ export interface PipelineDeps {
   /** Called after each committed transaction. */
   readonly applied: (result: BatchResult, seconds: number) => void;
   /** Called when a tenant's feed has changed other than by being applied. */
-  readonly paused: (tenant: string, ms: number) => void;
+  readonly paused: (pause: Pause) => void;
   readonly failpoint?: (step: string) => Promise<void> | void;
 }

@@ -5,6 +5,7 @@
 import { type ClusterId, describeError, isCancelled, partitionOf, type TenantId } from '@drover/core';
 import { type ConnectOptions, PgPool } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
+import type { Pause } from '../apply/route.ts';
 import { mayResume } from '../decide/decide.ts';
 import { parseTenantState, TENANT_FIELDS, type TenantState } from '../decide/tenant-state.ts';
 
@@ -32,7 +33,8 @@ interface Row {
 export class Feeds {
   readonly #options: FeedsOptions;
   readonly #pool: PgPool;
-  readonly #pauseEnds = new Map<string, number>();
+  /** Those of this process, by tenant: `reason` of the row, and when it is over (performance.now()). */
+  readonly #pauses = new Map<string, { readonly reason: string; readonly endMs: number }>();
   #nudge: () => void = () => undefined;
   #nudged = false;
   #reopenedMs = Number.NEGATIVE_INFINITY;
@@ -48,9 +50,9 @@ export class Feeds {
     this.#nudge();
   }
 
-  /** The tenant was held for a snapshot; it goes on after `ms`. */
-  paused(tenant: string, ms: number): void {
-    this.#pauseEnds.set(tenant, performance.now() + ms);
+  /** The tenant is held for a snapshot, which is committed; it goes on after `ms`. */
+  paused({ tenant, reason, ms }: Pause): void {
+    this.#pauses.set(tenant, { reason, endMs: performance.now() + ms });
     this.#nudge();
   }
 
@@ -83,28 +85,35 @@ export class Feeds {
       this.#reopenedMs = performance.now();
       await reopen(this.#pool);
     }
+    const told = [...this.#pauses];
     const rows = await this.#select(`role = 'replica' AND feed IN ('catchup', 'held')`);
+    const reasons = new Map<string, string | null>();
     for (const { fields, age_ms } of rows) {
       let state = parseTenantState(fields);
+      reasons.set(state.tenant, state.reason);
       if (state.feed === 'held' && (mayResume(state) || this.#pauseIsOver(state, Number(age_ms)))) {
         const changed = await this.#pool.query(
           `UPDATE drover.tenant SET feed = 'catchup', reason = NULL, updated_at = now()
            WHERE tenant = $1 AND feed = 'held' AND role = 'replica' AND reason IS NOT DISTINCT FROM $2`,
           [state.tenant, state.reason],
         );
-        this.#pauseEnds.delete(state.tenant);
         if (changed.rowCount === 1) state = { ...state, feed: 'catchup' };
       }
       if (state.feed === 'catchup' && state.source !== null) {
         wantLane(state.source as ClusterId, partitionOf(state.tenant as TenantId, partitions), state.tenant);
       }
     }
+    // Let go by others, or just now. Who was held after the look began is not known by it.
+    for (const [tenant, pause] of told)
+      if (reasons.get(tenant) !== pause.reason && this.#pauses.get(tenant) === pause)
+        this.#pauses.delete(tenant);
   }
 
+  /** One that was committed a moment ago may be seen here before its length is told: what is known of an earlier one says nothing. */
   #pauseIsOver(state: TenantState, ageMs: number): boolean {
     if (state.reason?.startsWith('pause:') !== true) return false;
-    const end = this.#pauseEnds.get(state.tenant);
-    return end === undefined ? ageMs > UNKNOWN_PAUSE_MS : performance.now() >= end;
+    const pause = this.#pauses.get(state.tenant);
+    return pause?.reason === state.reason ? performance.now() >= pause.endMs : ageMs > UNKNOWN_PAUSE_MS;
   }
 
   async #select(where: string, parameters: readonly unknown[] = []): Promise<readonly Row[]> {
@@ -121,7 +130,10 @@ export class Feeds {
       this.#nudged = false;
       return Promise.resolve();
     }
-    const soonest = Math.min(...[...this.#pauseEnds.values()].map((end) => end - performance.now()), LOOK_MS);
+    const now = performance.now();
+    let soonest = LOOK_MS;
+    // One that should be over is looked at again as anything else: its row is locked, or the target is away.
+    for (const { endMs } of this.#pauses.values()) if (endMs > now) soonest = Math.min(soonest, endMs - now);
     return new Promise((resolve) => {
       const done = (): void => {
         clearTimeout(timer);

@@ -440,7 +440,7 @@ export class Lanes {
   /** A tenant that is not in `catchup` any more has no lane. */
   #settle(lane: Lane, results: readonly BatchResult[]): void {
     for (const result of results) {
-      for (const { tenant, ms } of result.paused) this.#options.deps.paused(tenant, ms);
+      for (const pause of result.paused) this.#options.deps.paused(pause);
       if (result.states.has(lane.tenant) && result.states.get(lane.tenant)?.feed !== 'catchup')
         this.#close(lane);
       else if (!result.states.has(lane.tenant) && result.counts.has('absent')) this.#close(lane);
@@ -512,7 +512,8 @@ export class Lanes {
       }
       const session = await this.#ready();
       const rows = await session.rows(
-        `UPDATE drover.tenant SET feed = 'live', reason = NULL, stream = $3, stream_seq = $4::bigint, updated_at = clock_timestamp()
+        `UPDATE drover.tenant SET feed = 'live', reason = NULL, stream = $3, updated_at = clock_timestamp(),
+           stream_seq = CASE WHEN stream = $3 THEN greatest(stream_seq, $4::bigint) ELSE $4::bigint END
          WHERE tenant = $1 AND role = 'replica' AND source = $2 AND feed = 'catchup' RETURNING commit_lsn`,
         [lane.tenant, deps.source, stream, String(lane.seq)],
       );

@@ -237,7 +237,7 @@ export class MainLane {
     const { applied, paused, log } = this.#deps;
     applied(result, seconds);
     for (const tenant of result.demoted) this.#options.wantLane(tenant);
-    for (const { tenant, ms } of result.paused) paused(tenant, ms);
+    for (const pause of result.paused) paused(pause);
     for (const { tenant, reason } of result.held) log.info('a tenant is held', { tenant, reason });
   }
 }

@@ -193,7 +193,7 @@ export class Period {
                 publishEvent(bus, 'apply.parked', { cluster, source, tenant, reason: told });
               }
             },
-            paused: (tenant, ms) => feeds.paused(tenant, ms),
+            paused: (pause) => feeds.paused(pause),
             ...(failpoint === undefined ? {} : { failpoint }),
           }),
         );

@@ -39,6 +39,8 @@ export interface AssemblerOptions {
   readonly partBytes?: number;
   /** Name of this reading of the source; no two have the same. */
   readonly attempt?: string;
+  /** Tenants whose rows are withheld. May shrink at any time. */
+  readonly keyless?: ReadonlySet<TenantId>;
 }
 
 export interface AssemblerCounts {
@@ -67,6 +69,7 @@ export class Assembler implements PgoutputVisitor {
   readonly #types: PlanContext['types'];
   readonly #streamed: StreamedTransactions;
   readonly #rules: RuledRows | null;
+  readonly #keyless: ReadonlySet<TenantId>;
   /** Whose replicas have been told that rows of the transaction at hand are withheld. */
   readonly #withheld = new Set<OpenTenant>();
   #open = false;
@@ -89,6 +92,7 @@ export class Assembler implements PgoutputVisitor {
     });
     this.#types = options.plan.types;
     this.#rules = options.plan.rules ?? null;
+    this.#keyless = options.keyless ?? NOBODY;
     this.#events = options.events;
     this.#partBytes = options.partBytes ?? PART_BYTES;
     this.#streamed = new StreamedTransactions({
@@ -407,13 +411,20 @@ export class Assembler implements PgoutputVisitor {
       this.#streamed.needWhole();
       return;
     }
-    if (!this.#enter(open, bytes) || this.#withheld.has(open)) return;
+    if (!this.#enter(open, bytes)) return;
+    if (open.keyless) this.#tell(open, { key: true });
+    else if (this.#tell(open, { table, why })) this.#events.onWithheld?.(open.tenant, table, why);
+  }
+
+  /** Once a transaction. Of a tenant without its key no table is named. */
+  #tell(open: OpenTenant, content: { table: string; why: string } | { key: true }): boolean {
+    if (this.#withheld.has(open)) return false;
     this.#withheld.add(open);
-    this.#events.onWithheld?.(open.tenant, table, why);
     const writer = open.lane.writerOf(open, this.#at);
     const before = writer.size;
-    writer.message(this.#at.commitLsn, WITHHELD_PREFIX, Buffer.from(JSON.stringify({ table, why })));
+    writer.message(this.#at.commitLsn, WITHHELD_PREFIX, Buffer.from(JSON.stringify(content)));
     open.lane.grew(writer.size - before, writer.size);
+    return true;
   }
 
   /** The row leaves one tenant and enters another: each sees its half. */
@@ -439,10 +450,18 @@ export class Assembler implements PgoutputVisitor {
     }
   }
 
-  /** Where the row goes; null: the stream has it already. */
+  /** Where the row goes; null: the stream has it already, or it is withheld. */
   #writer(open: OpenTenant, bytes: number): BlockWriter | null {
-    if (this.inStream) return this.#streamed.writer(open, bytes);
-    return this.#enter(open, bytes) ? open.lane.writerOf(open, this.#at) : null;
+    if (this.inStream) {
+      if (this.#keyless.size === 0 || !this.#keyless.has(open.tenant))
+        return this.#streamed.writer(open, bytes);
+      this.#streamed.needWhole();
+      return null;
+    }
+    if (!this.#enter(open, bytes)) return null;
+    if (!open.keyless) return open.lane.writerOf(open, this.#at);
+    this.#tell(open, { key: true });
+    return null;
   }
 
   /** Counts the row into the transaction; false: the stream has it already. */
@@ -480,6 +499,7 @@ export class Assembler implements PgoutputVisitor {
     open.ddls = 0;
     open.hasRows = false;
     open.begun = false;
+    open.keyless = this.#keyless.size > 0 && this.#keyless.has(open.tenant);
     open.partsSent = open.lane.marks.partsSent(open.token, commitLsn);
     if (commitLsn >= open.epochUntil) {
       const span = open.token === HEARTBEAT_TOKEN ? NO_EPOCH : this.#epochs.at(open.tenant, commitLsn);
@@ -495,4 +515,5 @@ export class Assembler implements PgoutputVisitor {
   }
 }
 
+const NOBODY: ReadonlySet<TenantId> = new Set();
 const NO_EPOCH = { epoch: epoch(0), until: 0xffff_ffff_ffff_ffffn as Lsn };

@@ -79,6 +79,8 @@ export class OpenTenant {
   /** The transaction's begin record is in the writer. */
   begun = false;
   closeAtCommit = false;
+  /** Its rows are withheld: its key cannot be had. */
+  keyless = false;
   /** Of the schema changes of that transaction, those that the part says stand before its rows. */
   ddls = 0;
 
@@ -97,6 +99,7 @@ export class OpenTenant {
 /** Of all lanes of the process. */
 const spare = new SpareWriters(32 * 1024 * 1024);
 const NOTHING = Buffer.from('{}');
+const UNSEALED = new Packer('none');
 
 export class Lane {
   readonly partition: number;
@@ -344,7 +347,7 @@ export class Lane {
     if (!writer.hasEarlier) return;
     const before = writer.size;
     const header = this.#header(open, open.earlierLsn, open.earlierTimeUs, 0, true);
-    this.#push(open, header, writer.finishEarlier(header, this.packer));
+    this.#push(open, header, writer.finishEarlier(header, this.#packerOf(open, writer)));
     this.openBytes += writer.size - before;
     open.firstLsn = open.lastLsn;
   }
@@ -352,11 +355,18 @@ export class Lane {
   #finishOpen(open: OpenTenant, part: number, complete: boolean): void {
     const writer = must(open.writer, 'writer of an open block');
     const header = this.#header(open, open.lastLsn, open.lastTimeUs, part, complete);
-    this.#push(open, header, writer.finish(header, this.packer));
+    this.#push(open, header, writer.finish(header, this.#packerOf(open, writer)));
     this.openBytes -= writer.size;
     open.writer = null;
     this.#open.delete(open);
     spare.give(writer);
+  }
+
+  /** Without a key nothing is sealed; so nothing may be in the block but words of ours. */
+  #packerOf({ keyless }: OpenTenant, { changes }: BlockWriter): Packer {
+    if (!keyless) return this.packer;
+    assert(changes === 0, 'rows of a tenant whose key cannot be had');
+    return UNSEALED;
   }
 
   /** Notes how far the message's token has come with it; what has not committed says that it is where it was. */

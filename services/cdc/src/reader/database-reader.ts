@@ -49,7 +49,7 @@ import type { CdcMetrics } from '../metrics.ts';
 import { type StoredMark, writeRecord } from '../watch/reader-record.ts';
 import type { Bound, Lineage, ReplicaPositions } from '../watch/replica-positions.ts';
 import { FormChoice } from './form-choice.ts';
-import { keyOf, sealedTenantOf } from './key-wait.ts';
+import { KeyWait, sealedTenantOf } from './key-wait.ts';
 import { openLanes } from './open-lanes.ts';
 import { inTime } from './patience.ts';
 import { type Failpoint, type LaneFeed, Pump } from './pump.ts';
@@ -99,10 +99,13 @@ export interface ReaderStatus {
   readonly paused: boolean;
   /** Who keeps the slot from being confirmed as far as the bus has acknowledged; null: nobody. */
   readonly heldBy: string | null;
+  /** Tenants whose rows are withheld, because their keys cannot be had. */
+  readonly keyless: readonly string[];
 }
 
 const RETRY_RESYNC_MS = 3000;
 const LAST_WORDS_MS = 1000;
+const KEYLESS_TOLD_MAX = 100;
 /**
  * The decoder holds so much of transactions in progress; beyond, the largest comes before it has committed. Each chunk of such a transaction is
  * what others wait behind; a chunk's rows leave tenant by tenant, so that many tenants make small blocks of a small one.
@@ -133,6 +136,7 @@ export class DatabaseReader {
   /** Lives as long as the reader: what is learnt is never forgotten. */
   readonly #ruled = new RuledMemory();
   readonly #form = new FormChoice();
+  readonly #keyWait: KeyWait;
   /** Of this stream's paused seconds, what the metric has. */
   #pausedCounted = 0;
 
@@ -142,6 +146,12 @@ export class DatabaseReader {
     this.#packer = new Packer(options.config.cdc.compression, this.#sealer);
     this.#labels = { cluster: options.cluster, database: options.database };
     this.#log = options.log.child(this.#labels);
+    this.#keyWait = new KeyWait({
+      keys: options.keys,
+      patienceMs: options.config.cdc.keyPatienceMs,
+      log: this.#log,
+      onCount: (tenants) => options.metrics.keyMissing.set(tenants, this.#labels),
+    });
   }
 
   /** Resolves when the signal aborts. @throws what makes going on unsafe */
@@ -198,6 +208,7 @@ export class DatabaseReader {
       inFlightBytes: pump?.inFlightBytes ?? 0,
       paused: pump?.paused ?? false,
       heldBy: this.heldBy,
+      keyless: [...this.#keyWait.withheld].slice(0, KEYLESS_TOLD_MAX),
     };
   }
 
@@ -225,19 +236,12 @@ export class DatabaseReader {
     return !(this.#everStreamed && error.code.startsWith('pg.'));
   }
 
-  /** True: a tenant's key was missing, and is there, or the signal has aborted. */
+  /** True: a tenant's key was missing, and is there or not waited for any more, or the signal has aborted. */
   async #keyAgain(error: unknown, signal: AbortSignal): Promise<boolean> {
     const tenant = sealedTenantOf(error);
     if (tenant === null) return false;
-    const { keys, metrics } = this.#options;
-    metrics.keyMissing.set(1, this.#labels);
     this.#failed(error as DroverError); // told once: only its reason may change
-    try {
-      await keyOf(keys, tenant, signal, (now) => this.#failed(now));
-    } finally {
-      metrics.keyMissing.set(0, this.#labels);
-    }
-    if (!signal.aborted) this.#log.info('the key of the tenant is there', { tenant });
+    await this.#keyWait.wait(tenant, signal, (now) => this.#failed(now));
     return true;
   }
 
@@ -305,6 +309,7 @@ export class DatabaseReader {
         if (this.#wholeUntil !== null && pump.confirmed > this.#wholeUntil) throw new NotStreamed(null);
         await this.#form.look(client, form, pump.confirmed);
         this.#observe(pump);
+        this.#keyWait.look();
         await record();
       });
       // The first to end ends the other: a broken side connection is as good a reason to start over as a broken stream.
@@ -368,6 +373,7 @@ export class DatabaseReader {
             this.#log.info('schema change', { command: message.tag, tables: message.tables.slice(0, 10) });
         },
       },
+      keyless: this.#keyWait.withheld,
       ...(this.#options.partBytes === undefined ? {} : { partBytes: this.#options.partBytes }),
     });
     const counted = { rows: 0, transactions: 0, resent: 0, moves: 0 };

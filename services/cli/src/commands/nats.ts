@@ -15,6 +15,7 @@ import type { Config } from '@drover/config';
 import { DroverError, describeError } from '@drover/core';
 import type { Finding } from '@drover/pg';
 import type { Output } from '../output/terminal.ts';
+import { keyFindings } from './key-findings.ts';
 
 const HINT = 'lower [nats] max_bytes or partitions, or give the server more storage';
 
@@ -26,6 +27,7 @@ export async function checkNats(config: Config): Promise<Finding[]> {
       return [
         ...(await checkDurability(bus, config.nats)).map(findingOf),
         storageFinding(url, await needOf(bus, config)),
+        ...(await keyFindings(bus, config)),
       ];
     } finally {
       await bus.close();

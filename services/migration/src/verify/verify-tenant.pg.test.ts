@@ -3,6 +3,7 @@ import type { TenantId } from '@drover/core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CopyWorld, WEST, type Worker } from '../world.testing.ts';
 import { type VerifyResult, verifyTenant } from './verify-tenant.ts';
+import { whereabouts } from './whereabouts.ts';
 
 const WIDE = Array.from({ length: 60 }, (_, i) => `c${i} text`).join(', ');
 const SQL = `
@@ -50,6 +51,8 @@ function verify(more: { barrierTimeoutMs?: number; signal?: AbortSignal } = {}):
       tagging: world.context.tagging,
       admin: world.context.admin,
       nudge: async () => void nudged++,
+      whereabouts: (target, _database, row) =>
+        whereabouts(world.bus, { target, database: 'app', partitions: 1 }, row),
       progress: () => undefined,
       signal: new AbortController().signal,
       ...more,
@@ -72,6 +75,18 @@ it('says that all is equal, table by table, and lets the replica go on at once',
   });
   expect(await world.row(tenant)).toMatchObject({ feed: 'catchup', reason: null });
   expect(nudged).toBe(1);
+});
+
+it('stops a replica again that went on before anybody saw it, a few times', async () => {
+  await apply.stop();
+  apply = world.holdAtBarriers(undefined, 2);
+  expect(await verify({ barrierTimeoutMs: 10_000 })).toMatchObject({ equal: true });
+  await apply.stop();
+  apply = world.holdAtBarriers(undefined, 3);
+  await expect(verify({ barrierTimeoutMs: 10_000 })).rejects.toMatchObject({
+    code: 'verify.failed',
+    message: expect.stringContaining('went on before it could be read'),
+  });
 });
 
 describe('a difference names the table and the keys', () => {
@@ -166,7 +181,9 @@ describe('what cannot be compared', () => {
     await apply.stop();
     await expect(verify({ barrierTimeoutMs: 500 })).rejects.toMatchObject({
       code: 'verify.failed',
-      message: 'the barrier did not arrive at west within 0.5 s',
+      message:
+        'the barrier did not arrive at west within 0.5 s; its row says live, looked at up to nothing of stream DROVER_CDC_east_0, ' +
+        'whose newest message of the tenant is 0 and whose last is 0, apply of west does not answer',
       hint: expect.stringContaining('drover lag'),
     });
     expect(await world.row(tenant)).toMatchObject({ feed: 'live' });

@@ -1,7 +1,7 @@
 /** Compares a tenant on its primary and a replica, while both are live, and names the rows that differ. Nothing is changed. */
 import type { Catalog } from '@drover/catalog';
 import { type ClusterId, DroverError, type TenantId } from '@drover/core';
-import type { PgPool, Tagging } from '@drover/pg';
+import type { PgPool, Tagging, TenantRow } from '@drover/pg';
 import { type ConfiguredRules, rulesOfTenant } from '../ruled.ts';
 import { tenantTables } from '../scope.ts';
 import { requireSameShape } from '../shape.ts';
@@ -21,6 +21,8 @@ export interface VerifyContext {
   readonly admin: (cluster: ClusterId, database: string) => PgPool;
   /** Tells the apply worker to look at the tenant's row at once. */
   readonly nudge: (cluster: ClusterId, tenant: TenantId) => Promise<void>;
+  /** See {@link whereabouts}. */
+  readonly whereabouts: (target: ClusterId, database: string, row: TenantRow) => Promise<string>;
   readonly progress: (line: string) => void;
   readonly signal: AbortSignal;
   /** Default: 60 s. */
@@ -70,6 +72,7 @@ async function compareOnce(
     replica: context.admin(target, database),
     target,
     nudge: () => context.nudge(target, tenant),
+    whereabouts: (row: TenantRow) => context.whereabouts(target, database, row),
     barrierTimeoutMs: context.barrierTimeoutMs ?? BARRIER_TIMEOUT_MS,
     signal: context.signal,
   };

@@ -1,0 +1,122 @@
+/**
+ * A deadlock at the replica, and a serialization failure, are tried again with the same result (pitfall 68): whoever else holds locks there (a report, a
+ * backup, an operator) costs a moment, and stops nobody.
+ */
+import type pg from 'pg';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { makeWorld, type World } from './world.testing.ts';
+
+const SQL = 'CREATE TABLE item (tenant text, id int, v int, PRIMARY KEY (tenant, id));';
+
+let world: World;
+let other: pg.Client;
+
+beforeEach(async () => {
+  world = await makeWorld(SQL, { partitions: 1 });
+  for (const tenant of ['a', 'b']) await world.tenant(tenant);
+  other = world.target;
+  // Apply looks for the deadlock first, after the server's second, and so is its victim.
+  await other.query(`SET deadlock_timeout = '60s'`);
+});
+afterEach(() => world.close());
+
+async function deadlocks(): Promise<number> {
+  const { rows } = await other.query<{ n: number }>(
+    'SELECT deadlocks::int AS n FROM pg_stat_database WHERE datname = current_database()',
+  );
+  return rows[0]?.n ?? 0;
+}
+
+async function blockedApply(): Promise<boolean> {
+  const { rows } = await world.source.query<{ n: number }>(
+    `SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name LIKE 'drover apply%' AND wait_event_type = 'Lock'`,
+  );
+  return (rows[0]?.n ?? 0) > 0;
+}
+
+/** Holds a row that apply is about to change, then asks for that of the tenant, which apply holds by then. */
+async function cross(change: () => Promise<void>): Promise<void> {
+  await other.query('BEGIN');
+  await other.query(`UPDATE item SET v = -1 WHERE tenant = 'a' AND id = 1`);
+  await change();
+  await world.waitFor('apply waits for the row', blockedApply);
+  await other.query(`SELECT FROM drover.tenant WHERE tenant = 'a' FOR UPDATE`); // granted when apply was chosen to let go
+  await other.query('ROLLBACK');
+}
+
+async function write(): Promise<void> {
+  await world.source.query(
+    `BEGIN; UPDATE item SET v = v + 1 WHERE tenant = 'a'; INSERT INTO item VALUES ('b', 2, 20), ('a', 2, 20); COMMIT`,
+  );
+}
+
+describe('a deadlock with others at the replica', () => {
+  beforeEach(async () => {
+    await world.source.query(`INSERT INTO item VALUES ('a', 1, 10), ('b', 1, 10)`);
+    await world.capture();
+  });
+
+  it('is tried again by the main lane, with the same result, and moves nobody out of it (68)', async () => {
+    await world.start();
+    await world.settled();
+    const before = await deadlocks();
+    for (let i = 0; i < 3; i++) {
+      await cross(async () => {
+        await world.source.query(`UPDATE item SET v = v + 1 WHERE tenant = 'a'`);
+        await world.source.query(`INSERT INTO item VALUES ('b', $1, 20), ('a', $1, 20)`, [i + 2]);
+        await world.capture();
+      });
+      await world.settled();
+      await world.same(['item']);
+    }
+    await world.waitFor('counted', async () => (await deadlocks()) - before === 3);
+    expect(await world.ledger()).toEqual([]);
+    for (const tenant of ['a', 'b'])
+      expect(await world.row(tenant)).toMatchObject({ feed: 'live', reason: null });
+  });
+
+  it('is tried again by the lane of a tenant, also within a transaction of several parts', async () => {
+    await world.start();
+    await world.settled();
+    const before = await deadlocks();
+    await cross(async () => {
+      await world.source.query('BEGIN');
+      await world.source.query(`INSERT INTO item SELECT 'a', i, i FROM generate_series(100, 140) i`);
+      await world.source.query(`UPDATE item SET v = v + 1 WHERE tenant = 'a'`);
+      await world.source.query('COMMIT');
+      await world.capture({ partBytes: 500 });
+    });
+    await world.settled();
+    await world.same(['item']);
+    await world.waitFor('counted', async () => (await deadlocks()) - before === 1);
+    expect(await world.ledger()).toEqual([]);
+    expect(await world.row('a')).toMatchObject({ feed: 'live', reason: null });
+  });
+});
+
+describe('a serialization failure at the replica', () => {
+  it.each(['40001', '40P01'])('(%s) is tried again, with the same result', async (sqlstate) => {
+    await other.query(`CREATE SEQUENCE tried; GRANT USAGE ON SEQUENCE tried TO drover_apply`);
+    await other.query(`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        IF nextval('public.tried') <= 3 THEN RAISE EXCEPTION 'again' USING ERRCODE = '${sqlstate}'; END IF;
+        RETURN NULL;
+      END $$`);
+    await other.query(`CREATE TRIGGER fail AFTER INSERT OR UPDATE ON item FOR EACH STATEMENT EXECUTE FUNCTION fail();
+      ALTER TABLE item ENABLE ALWAYS TRIGGER fail`);
+    await world.source.query(`INSERT INTO item VALUES ('a', 1, 10), ('b', 1, 10)`);
+    await world.capture();
+    await world.start();
+    await world.settled();
+    await other.query('ALTER SEQUENCE tried RESTART');
+    await write();
+    await world.capture();
+    await world.settled();
+    await world.same(['item']);
+    expect(await world.ledger()).toEqual([]);
+    expect(await world.row('a')).toMatchObject({ feed: 'live', reason: null });
+    expect(Number((await other.query('SELECT last_value::int AS n FROM tried')).rows[0]?.n)).toBeGreaterThan(
+      3,
+    );
+  });
+});
