@@ -2,16 +2,12 @@
  * A source and a target with the real capture and apply between them, tenants that write all the while, and copies of them that the test
  * carries out itself so that it can stop them anywhere.
  */
-
-import { roleConnection } from '@drover/config';
-import type { ClusterId, TenantId } from '@drover/core';
-import { epoch, sleep, tenantId } from '@drover/core';
-import { PgPool } from '@drover/pg';
-import { createLogger } from '@drover/telemetry';
-import { compareTables } from '@drover/testkit';
+import { sleep, type TenantId, tenantId } from '@drover/core';
+import { compareTables, newTenant } from '@drover/testkit';
 import type pg from 'pg';
-import { type CopyContext, copyTenant } from '../../services/migration/src/copy/copy-tenant.ts';
-import { EAST, FailoverWorld, WEST } from './failover-world.ts';
+import type { CopyContext } from '../../services/migration/src/copy/copy-tenant.ts';
+import { Copies } from '../lib/copies.ts';
+import { FailoverWorld } from './failover-world.ts';
 
 /** `doc.body` is stored out of line, and an update that leaves it alone does not send it. */
 export const TABLES = `
@@ -27,10 +23,11 @@ const KEYS = 4000;
 
 export class CopyWorld {
   readonly failover: FailoverWorld;
-  readonly #pools = new Map<string, PgPool>();
+  readonly #copies: Copies;
 
   private constructor(failover: FailoverWorld) {
     this.failover = failover;
+    this.#copies = new Copies(failover);
   }
 
   static async start(): Promise<CopyWorld> {
@@ -42,7 +39,6 @@ export class CopyWorld {
   /** Served by east with {@link ROWS} rows in each table, those of `doc` of 3 kB; its replica at west is to be copied. */
   async tenant(name: string): Promise<TenantId> {
     const tenant = tenantId(name);
-    const since = new Date().toISOString();
     const { failover: world } = this;
     await world.query('east', 'SELECT drover.open_tenant($1, 1)', [tenant]);
     await world.query(
@@ -55,42 +51,13 @@ export class CopyWorld {
       `INSERT INTO log SELECT $1, 'line ' || i, i FROM generate_series(1, ${ROWS}) i`,
       [tenant],
     );
-    await world.catalog.createTenant(
-      { tenant, isolation: 'column', tier: 'standard', users: {}, state: 'active', createdAt: since },
-      {
-        tenant,
-        epoch: epoch(1),
-        epochSeq: 0,
-        primary: EAST,
-        database: 'app',
-        tier: 'standard',
-        replicas: { west: { state: 'copying', since } },
-        state: 'active',
-        updatedAt: since,
-      },
-    );
+    await world.catalog.createTenant(...newTenant(tenant, { west: 'copying' }));
     return tenant;
   }
 
   /** The copy, in this process. */
-  copy(tenant: TenantId, more: Partial<CopyContext> = {}): Promise<void> {
-    const { bus, catalog, config } = this.failover;
-    const poolOf = (role: string) => (cluster: ClusterId, database: string) =>
-      this.#pool(role, cluster, database);
-    const context: CopyContext = {
-      bus,
-      catalog,
-      log: createLogger({ service: 'test', level: 'error' }),
-      tagging: config.tagging,
-      partitions: config.nats.partitions,
-      chunkRows: CHUNK,
-      admin: poolOf('drover_admin'),
-      apply: poolOf('drover_apply'),
-      signal: new AbortController().signal,
-      onRows: () => undefined,
-      ...more,
-    };
-    return copyTenant(context, tenant, WEST, 0);
+  copy(tenant: TenantId, more?: Partial<CopyContext>): Promise<void> {
+    return this.#copies.copy(tenant, more);
   }
 
   async stateOf(tenant: TenantId): Promise<string | undefined> {
@@ -149,20 +116,8 @@ export class CopyWorld {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#pools.values()].map((pool) => pool.close()));
+    await this.#copies.close();
     await this.failover.close();
-  }
-
-  #pool(role: string, cluster: ClusterId, database: string): PgPool {
-    const key = `${role}/${cluster}`;
-    const found = this.#pools.get(key);
-    if (found !== undefined) return found;
-    const { config } = this.failover;
-    const entry = config.clusters.find((c) => c.name === cluster);
-    if (entry === undefined) throw new Error(`no cluster ${cluster}`);
-    const pool = new PgPool({ ...roleConnection(entry, role, config.security.secret, database), max: 4 });
-    this.#pools.set(key, pool);
-    return pool;
   }
 }
 

@@ -7,7 +7,8 @@ import { streamState } from '@drover/bus';
 import { sleep, type TenantId } from '@drover/core';
 import { compareTables } from '@drover/testkit';
 import type pg from 'pg';
-import { EAST, FailoverWorld, type Service } from './failover-world.ts';
+import type { Sections } from '../lib/two-clusters.ts';
+import { EAST, type FailoverSettings, FailoverWorld, type Service } from './failover-world.ts';
 
 export const TABLES = `
 CREATE TABLE public.notes (tenant text NOT NULL, id int, PRIMARY KEY (tenant, id));
@@ -20,9 +21,6 @@ export interface Writers {
   stop(): Promise<number>;
 }
 
-type Sections = Parameters<typeof FailoverWorld.start>[1];
-type Settings = Parameters<typeof FailoverWorld.start>[2];
-
 export class DurabilityWorld {
   readonly failover: FailoverWorld;
   readonly tenants: TenantId[] = [];
@@ -33,7 +31,11 @@ export class DurabilityWorld {
     this.failover = failover;
   }
 
-  static async start(tenants: number, sections: Sections, settings?: Settings): Promise<DurabilityWorld> {
+  static async start(
+    tenants: number,
+    sections: Sections,
+    settings?: FailoverSettings,
+  ): Promise<DurabilityWorld> {
     const world = new DurabilityWorld(await FailoverWorld.start(TABLES, sections, settings));
     await world.failover.run('cdc east', 'apply west');
     for (let i = 0; i < tenants; i++) world.tenants.push(await world.failover.tenant(`t${i}`));
@@ -206,12 +208,12 @@ export class DurabilityWorld {
   }
 
   async readyz(service: Service): Promise<{ status: number; text: string }> {
-    const response = await fetch(`${this.failover.urls.get(service)}/readyz`);
+    const response = await fetch(`${this.failover.metricsUrl(service)}/readyz`);
     return { status: response.status, text: await response.text() };
   }
 
   async metric(service: Service, name: string): Promise<number> {
-    const text = await (await fetch(`${this.failover.urls.get(service)}/metrics`)).text();
+    const text = await (await fetch(`${this.failover.metricsUrl(service)}/metrics`)).text();
     return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)`, 'm').exec(text)?.[1] ?? Number.NaN);
   }
 

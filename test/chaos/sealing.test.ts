@@ -64,7 +64,7 @@ describe('a sealed tenant', () => {
     expect(sealing.onDisk('marker two marker two')).toBe(true);
     expect(Buffer.concat(await sealing.stored(sealing.vault)).includes('marker')).toBe(false);
     expect(await sealing.world.untouched()).toEqual(LIVE);
-    const text = await (await fetch(`${sealing.world.failover.urls.get('apply west')}/metrics`)).text();
+    const text = await (await fetch(`${sealing.world.failover.metricsUrl('apply west')}/metrics`)).text();
     expect(text).toMatch(/drover_apply_blocks_total\{[^}]*outcome="streamed"/);
   });
 

@@ -2,14 +2,11 @@
  * East captured, west applying, with a decoder that has room for next to nothing: every transaction of some size comes before it has committed.
  * Capture and apply are processes of their own, which can be killed, also by themselves at a step.
  */
-import { type ChildProcess, fork } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { sleep, type TenantId } from '@drover/core';
-import { compareTables, watchProcess } from '@drover/testkit';
+import { compareTables } from '@drover/testkit';
 import type pg from 'pg';
+import { type Process, spawned } from '../lib/processes.ts';
+import { merged, type Sections } from '../lib/two-clusters.ts';
 import { FailoverWorld } from './failover-world.ts';
 
 const TABLES = `
@@ -18,43 +15,32 @@ ALTER TABLE public.doc ALTER body SET STORAGE external;
 CREATE TABLE public.line (tenant text NOT NULL, text text);
 ALTER TABLE public.line REPLICA IDENTITY FULL;`;
 
-export type ServiceName = 'cdc' | 'apply';
-
-interface Child {
-  readonly process: ChildProcess;
-  readonly exited: Promise<void>;
-  metricsUrl: string;
-}
+const SERVICES = { cdc: 'cdc east', apply: 'apply west' } as const;
+export type ServiceName = keyof typeof SERVICES;
 
 export class StreamedWorld {
   readonly failover: FailoverWorld;
   source: pg.Client;
   target: pg.Client;
   readonly tenants: TenantId[] = [];
-  readonly #file: string;
-  readonly #children = new Map<ServiceName, Child>();
+  readonly #processes = new Map<ServiceName, Process>();
 
   private constructor(failover: FailoverWorld, source: pg.Client, target: pg.Client) {
     this.failover = failover;
     this.source = source;
     this.target = target;
-    this.#file = join(mkdtempSync(join(tmpdir(), 'drover-test-config-')), 'config.json');
-    // Written out, a configuration keeps its secrets to itself.
-    const { secret } = failover.config.security;
-    const config = { ...failover.config, security: { secret } };
-    writeFileSync(this.#file, JSON.stringify(config), { mode: 0o600 });
   }
 
   static async start(
     tenants: number,
     options: {
       readonly workMem?: string;
-      readonly sections?: Record<string, Record<string, unknown>>;
+      readonly sections?: Sections;
       readonly postgres?: Readonly<Record<string, string>>;
     } = {},
   ): Promise<StreamedWorld> {
     const postgres = { logical_decoding_work_mem: options.workMem ?? '64kB', ...options.postgres };
-    const sections = { ...options.sections, cdc: { heartbeat: '100ms', ...options.sections?.['cdc'] } };
+    const sections = merged({ cdc: { heartbeat: '100ms' } }, options.sections ?? {});
     const failover = await FailoverWorld.start(TABLES, sections, { postgres });
     const source = await failover.servers.east.connect('app');
     const target = await failover.servers.west.connect('app');
@@ -66,21 +52,9 @@ export class StreamedWorld {
 
   /** `step`: where it kills itself, the `nth` time it comes there. */
   async run(name: ServiceName, step = '', nth = 1): Promise<void> {
-    const script = fileURLToPath(new URL('./streamed-service.ts', import.meta.url));
-    const child = fork(script, [name, this.#file, step, String(nth)], {
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    });
-    const exited = new Promise<void>((resolve) => void child.once('exit', () => resolve()));
-    if (child.pid !== undefined) watchProcess(child.pid, exited);
-    const entry: Child = { process: child, exited, metricsUrl: '' };
-    this.#children.set(name, entry);
-    await new Promise<void>((resolve, reject) => {
-      child.once('message', (info: { metricsUrl?: string }) => {
-        entry.metricsUrl = info.metricsUrl ?? '';
-        resolve();
-      });
-      void exited.then(() => reject(new Error(`${name} ended before it was ready`)));
-    });
+    const running = spawned(SERVICES[name], this.failover.config, { step, nth });
+    this.#processes.set(name, running);
+    await running.ready;
   }
 
   async both(): Promise<void> {
@@ -89,22 +63,22 @@ export class StreamedWorld {
 
   /** Resolves when it has ended by itself. */
   async died(name: ServiceName): Promise<void> {
-    const child = this.#children.get(name);
-    this.#children.delete(name);
-    await child?.exited;
+    const running = this.#processes.get(name);
+    this.#processes.delete(name);
+    await running?.exited;
   }
 
   async kill(name: ServiceName): Promise<void> {
-    this.#children.get(name)?.process.kill('SIGKILL');
-    await this.died(name);
+    await this.#processes.get(name)?.kill();
+    this.#processes.delete(name);
   }
 
   pid(name: ServiceName): number {
-    return this.#children.get(name)?.process.pid ?? 0;
+    return this.#processes.get(name)?.pid ?? 0;
   }
 
   async metric(name: ServiceName, metric: string): Promise<number> {
-    const text = await (await fetch(`${this.#children.get(name)?.metricsUrl}/metrics`)).text();
+    const text = await (await fetch(`${this.#processes.get(name)?.metricsUrl}/metrics`)).text();
     const found = text.matchAll(new RegExp(`^${metric}(?:\\{[^}]*\\})? (\\S+)`, 'gm'));
     return [...found].reduce((sum, match) => sum + Number(match[1]), 0);
   }
@@ -175,10 +149,9 @@ export class StreamedWorld {
   }
 
   async close(): Promise<void> {
-    for (const { process, exited } of this.#children.values()) {
-      process.kill('SIGTERM');
-      const timer = setTimeout(() => process.kill('SIGKILL'), 10_000);
-      await exited;
+    for (const running of this.#processes.values()) {
+      const timer = setTimeout(() => void running.kill(), 10_000);
+      await running.stop();
       clearTimeout(timer);
     }
     await Promise.all([this.source.end(), this.target.end()].map((p) => p.catch(() => undefined)));

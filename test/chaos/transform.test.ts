@@ -5,7 +5,8 @@
 import { createHmac } from 'node:crypto';
 import { readHeader, walkBlock } from '@drover/block';
 import { callRpc, consume, streamState } from '@drover/bus';
-import { epoch, type TenantId, tenantId } from '@drover/core';
+import { type TenantId, tenantId } from '@drover/core';
+import { newTenant } from '@drover/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EAST, FailoverWorld, type Name } from './failover-world.ts';
 
@@ -225,20 +226,11 @@ describe('a replica under rules', () => {
 
   it('is copied as it is streamed, and verified', async () => {
     const late = tenantId('late');
-    const since = new Date().toISOString();
     await east(`SELECT drover.open_tenant('late', 1)`);
     await east(`INSERT INTO people SELECT 'late', i, E'SECRET\\t\\\\' || i || '@late', 'Tab\\t' || i, 'SECRET-ssn', '1990-05-17', repeat(md5(i::text), 100) FROM generate_series(1, 500) i;
       INSERT INTO accounts SELECT 'late', 'SECRET-code-late' || i, i FROM generate_series(1, 300) i;
       INSERT INTO orders SELECT 'late', i, CASE WHEN i % 2 = 0 THEN 'draft' ELSE 'open' END, 'note ' || i, 'x' FROM generate_series(1, 100) i`);
-    await world.catalog.createTenant(
-      { tenant: late, isolation: 'column', tier: 'standard', users: {}, state: 'active', createdAt: since },
-      {
-        ...{ tenant: late, epoch: epoch(1), epochSeq: 0, primary: EAST, database: 'app', tier: 'standard' },
-        replicas: { west: { state: 'copying', since } },
-        state: 'active',
-        updatedAt: since,
-      },
-    );
+    await world.catalog.createTenant(...newTenant(late, { west: 'copying' }));
     await world.waitFor(
       'the copy is live',
       async () => (await world.placement(late)).replicas['west']?.state === 'live',

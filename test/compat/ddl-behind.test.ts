@@ -52,7 +52,7 @@ describe('who is behind a schema change', () => {
 
   it('and held for a while: what restricts waits, and its rows are read as they were written', async () => {
     await feed('b', 'held');
-    await world.run(...changes(1000));
+    await world.write(...changes(1000));
     const pending = `SELECT 1 FROM drover.ddl_step WHERE status = 'pending' AND contract <> '[]'`;
     while ((await world.target.query(pending)).rows.length === 0)
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -62,7 +62,7 @@ describe('who is behind a schema change', () => {
 
   it('and parked, for as long as it takes: what restricts does not wait, but its rows fit', async () => {
     await feed('c', 'parked');
-    await world.run(...changes(2000).filter((sql) => !sql.includes('NOT NULL')));
+    await world.write(...changes(2000).filter((sql) => !sql.includes('NOT NULL')));
     await world.settled();
     expect((await world.target.query(`SELECT 1 FROM drover.ddl_step WHERE status = 'pending'`)).rows).toEqual(
       [],
@@ -77,7 +77,7 @@ describe('who is behind a schema change', () => {
       'CREATE TABLE again (tenant text PRIMARY KEY, v int)',
     );
     await feed('d', 'parked');
-    await world.run(
+    await world.write(
       `INSERT INTO gone SELECT t, 1 FROM ${EACH}`,
       `INSERT INTO again SELECT t, 1 FROM ${EACH}`,
       'DROP TABLE gone, again',
@@ -91,11 +91,11 @@ describe('who is behind a schema change', () => {
 
   it('and stops, and starts, in the middle of them', async () => {
     for (let i = 0; i < 4; i++) {
-      const running = world.run(...changes(3000 + i * 200));
+      const running = world.write(...changes(3000 + i * 200));
       await new Promise((resolve) => setTimeout(resolve, 60 + i * 90));
-      await world.stopApply();
+      await world.end('apply west');
       await running;
-      await world.startApply();
+      await world.run('apply west');
     }
     await world.same();
   });

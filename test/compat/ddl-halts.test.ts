@@ -28,9 +28,9 @@ describe('a schema change that cannot be repeated', () => {
   };
 
   const halts = async (sql: string | string[], tenants: string[], reason: RegExp): Promise<void> => {
-    await world.run(...(Array.isArray(sql) ? sql : [sql]));
+    await world.write(...(Array.isArray(sql) ? sql : [sql]));
     await world.settled();
-    const parked = await world.parked();
+    const parked = await world.stopped();
     expect(parked.map((p) => p.tenant)).toEqual(tenants);
     for (const p of parked) expect(p.reason).toMatch(reason);
     const { rows } = await world.target.query(
@@ -44,13 +44,13 @@ describe('a schema change that cannot be repeated', () => {
   const ABC = ['a', 'b', 'c'];
 
   it('stops its tenants at that place where the expression is not known, and goes on when it was made by hand', async () => {
-    await world.run(`UPDATE t SET v = 'before'`);
+    await world.write(`UPDATE t SET v = 'before'`);
     await halts(
       'ALTER TABLE t ALTER v TYPE text USING upper(v)',
       ABC,
       /^apply\.ddl: ALTER TABLE on public\.t: .*USING.*ALTER TABLE t ALTER v/s,
     );
-    await world.run(`UPDATE t SET v = v || '!' WHERE id = 1`);
+    await world.write(`UPDATE t SET v = v || '!' WHERE id = 1`);
     expect((await world.target.query('SELECT DISTINCT v FROM public.t')).rows).toEqual([{ v: 'before' }]);
     const found = await doctor(world.target, { cluster: 'west', tagging: world.config.tagging });
     expect(found.find((f) => f.code === 'ddl_refused')?.object).toBe('public.t');
@@ -88,7 +88,7 @@ describe('a schema change that cannot be repeated', () => {
       ABC,
       /^apply\.ddl_values: .*value each that only the source knows/,
     );
-    await world.run(`INSERT INTO t (tenant, id) SELECT t, 50 FROM ${EACH}`);
+    await world.write(`INSERT INTO t (tenant, id) SELECT t, 50 FROM ${EACH}`);
     const { rows } = await world.root.query('SELECT tenant, id, u FROM t WHERE id < 50');
     for (const r of rows)
       await world.target.query('UPDATE public.t SET u = $3 WHERE tenant = $1 AND id = $2', [
@@ -119,7 +119,7 @@ describe('a schema change that cannot be repeated', () => {
   });
 
   it('of reference data stops only that', async () => {
-    await world.run(`INSERT INTO ref VALUES (1, 'x')`);
+    await world.write(`INSERT INTO ref VALUES (1, 'x')`);
     await halts('ALTER TABLE ref ADD u uuid DEFAULT gen_random_uuid()', ['_shared'], /public\.ref/);
     const { rows } = await world.root.query('SELECT u FROM ref');
     await world.target.query('UPDATE public.ref SET u = $1', [rows[0].u]);
@@ -128,13 +128,13 @@ describe('a schema change that cannot be repeated', () => {
   });
 
   it('where the replica lacks what it needs', async () => {
-    await world.run(`CREATE FUNCTION seven() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 7'`);
+    await world.write(`CREATE FUNCTION seven() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 7'`);
     await halts(
       'ALTER TABLE t ADD s int DEFAULT seven()',
       ABC,
       /public\.seven\(\) does not exist .*; make the change here by hand: ALTER TABLE t ADD s int/,
     );
-    await world.run(`UPDATE t SET s = 8 WHERE id = 1`);
+    await world.write(`UPDATE t SET s = 8 WHERE id = 1`);
     await world.target.query(
       `SET ROLE app_owner; CREATE FUNCTION public.seven() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 7'; RESET ROLE`,
     );
@@ -144,7 +144,7 @@ describe('a schema change that cannot be repeated', () => {
   });
 
   it('where an index cannot be made', async () => {
-    await world.run(`CREATE FUNCTION same(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1'`);
+    await world.write(`CREATE FUNCTION same(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1'`);
     await halts(
       ['CREATE INDEX odd ON t (same(tenant))'],
       ABC,
@@ -162,16 +162,16 @@ describe('a schema change that cannot be repeated', () => {
     await world.target.query(
       `INSERT INTO public.t (tenant, id, v) VALUES ('elsewhere', 1, 'dup'), ('elsewhere', 2, 'dup')`,
     );
-    await world.run(`UPDATE t SET v = tenant || id`, 'CREATE UNIQUE INDEX t_v ON t (v)');
+    await world.write(`UPDATE t SET v = tenant || id`, 'CREATE UNIQUE INDEX t_v ON t (v)');
     await world.settled();
-    expect(await world.parked()).toEqual([]);
+    expect(await world.stopped()).toEqual([]);
     const found = await doctor(world.target, { cluster: 'west', tagging: world.config.tagging });
     expect(found.find((f) => f.code === 'ddl_pending')?.message).toMatch(
       /duplicate|could not create unique index/,
     );
     await world.target.query(`DELETE FROM public.t WHERE tenant = 'elsewhere'`);
-    await world.stopApply();
-    await world.startApply();
+    await world.end('apply west');
+    await world.run('apply west');
     for (let i = 0; ; i++) {
       const { rows } = await world.target.query(`SELECT 1 FROM drover.ddl_step WHERE status = 'pending'`);
       if (rows.length === 0) break;
@@ -182,7 +182,7 @@ describe('a schema change that cannot be repeated', () => {
   });
 
   it('where nothing says any more whose rows they are', async () => {
-    await world.run(
+    await world.write(
       'CREATE TABLE lost (tenant text, id int PRIMARY KEY)',
       `INSERT INTO lost VALUES ('a', 1)`,
     );
@@ -192,7 +192,7 @@ describe('a schema change that cannot be repeated', () => {
     );
     expect(rows).toEqual([]);
     await world.target.query('DROP TABLE public.lost');
-    await world.run('DROP TABLE lost');
+    await world.write('DROP TABLE lost');
     await retry();
     await world.same();
   });

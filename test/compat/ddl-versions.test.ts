@@ -33,7 +33,7 @@ describe('schema changes between versions of PostgreSQL', () => {
       );
       // What is virtual there is stored where there is no such thing.
       if (source === 18)
-        await world.run(
+        await world.write(
           'ALTER TABLE p ADD virt text GENERATED ALWAYS AS (upper(tenant)) VIRTUAL',
           `UPDATE p SET w = 11 WHERE id = 3`,
         );
@@ -54,12 +54,12 @@ describe('schema changes between versions of PostgreSQL', () => {
     });
     try {
       await world.tenant('a');
-      await world.run(
+      await world.write(
         'CREATE TABLE t_a.x (id int PRIMARY KEY, v text)',
         'CREATE TABLE t_b.x (id int PRIMARY KEY)',
         `INSERT INTO t_a.x VALUES (1, 'one')`,
       );
-      await world.run(
+      await world.write(
         'ALTER TABLE t_a.x ADD c int DEFAULT 2',
         `UPDATE t_a.x SET v = 'two'`,
         'TRUNCATE t_a.x',

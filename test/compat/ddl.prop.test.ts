@@ -204,15 +204,15 @@ it('catalog and rows are equal after random schema changes and rows', async () =
         const statements = steps.flatMap((one) => tried.sql(one));
         if (statements.length === 0) continue;
         if (commit === 0) {
-          await world.run(`BEGIN; ${statements.join('; ')}; ROLLBACK`);
+          await world.write(`BEGIN; ${statements.join('; ')}; ROLLBACK`);
         } else if (commit < 4) {
-          await world.run(`BEGIN; ${statements.join('; ')}; COMMIT`);
+          await world.write(`BEGIN; ${statements.join('; ')}; COMMIT`);
         } else {
-          await world.run(...statements);
+          await world.write(...statements);
         }
         // A savepoint's changes are taken back, the rest stands.
         if (commit === 5 && tried.tables[0] !== undefined)
-          await world.run(
+          await world.write(
             `BEGIN; SAVEPOINT s; ALTER TABLE ${tried.tables[0].name} ADD never int; ROLLBACK TO s; DELETE FROM ${tried.tables[0].name} WHERE id = 1; COMMIT`,
           );
         if (commit !== 0) {

@@ -209,7 +209,7 @@ describe('schema changes travel with the rows', () => {
   });
 
   it('one table in many transactions at once with its rows', async () => {
-    await world.run('CREATE TABLE busy (tenant text, id int, v int DEFAULT 0, PRIMARY KEY (tenant, id))');
+    await world.write('CREATE TABLE busy (tenant text, id int, v int DEFAULT 0, PRIMARY KEY (tenant, id))');
     const writer = await world.servers.east.connect('app');
     let stop = false;
     const writing = (async () => {
@@ -219,7 +219,7 @@ describe('schema changes travel with the rows', () => {
         );
     })();
     for (let i = 0; i < 12; i++) {
-      await world.run(
+      await world.write(
         `ALTER TABLE busy ADD c${i} int DEFAULT ${i}`,
         `UPDATE busy SET c${i} = -1 WHERE id % 2 = 0`,
         i % 2 === 0 ? `ALTER TABLE busy DROP c${i}` : `ALTER TABLE busy RENAME c${i} TO d${i}`,

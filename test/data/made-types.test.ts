@@ -113,8 +113,8 @@ describe('types that do not come with PostgreSQL itself', () => {
     await w.write('DELETE FROM late WHERE id < 10');
     await w.tables('DROP TABLE late');
     await w.write(...inserts([], 'live', 20, 3));
-    await w.stop('cdc');
-    await w.run('cdc');
+    await w.end('cdc east');
+    await w.run('cdc east');
     await w.write(...inserts([], 'live', 30, 3));
     await w.same(['m_key', 'm_full', 'm_none']);
   });

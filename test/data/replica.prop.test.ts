@@ -54,8 +54,8 @@ it.each(Array.from({ length: CASES }, (_, i) => SEED + i))(
           copying.catch(() => undefined); // awaited below
         }
         if (random.chance(12)) {
-          const service = random.pick(['cdc', 'apply'] as const);
-          await world.kill(service);
+          const service = random.pick(['cdc east', 'apply west'] as const);
+          await world.end(service, 'kill');
           // Writing goes on meanwhile.
           await Promise.all([world.run(service), ...writers.map((w) => w.transaction())]);
         }

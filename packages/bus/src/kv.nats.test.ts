@@ -1,5 +1,5 @@
-import { DroverError, sleep, until } from '@drover/core';
-import { type TestNats, testNats } from '@drover/testkit';
+import { sleep, until } from '@drover/core';
+import { codeOf, type TestNats, testNats } from '@drover/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectTo, range } from './bus.testing.ts';
 import type { Bus } from './connect.ts';
@@ -24,12 +24,6 @@ afterAll(async () => {
 });
 
 const own = (options = {}) => Kv.open<Thing>(bus, `test_${buckets++}`, { replicas: 1, ...options });
-const codeOf = (promise: Promise<unknown>) =>
-  promise.then(
-    () => 'none',
-    (error: unknown) => (error instanceof DroverError ? error.code : String(error)),
-  );
-
 /** The bus, on which each reader does something after it was told what is there, and before it reads it. */
 function withReaders(first: () => Promise<unknown>): Bus {
   const ask: Bus['ask'] = async (send) => {
@@ -84,9 +78,9 @@ describe('a bucket', () => {
     const kv = await own();
     const revision = await kv.create('a.b', { n: 0 });
     const outcomes = await Promise.all(range(8).map((n) => codeOf(kv.update('a.b', { n }, revision))));
-    expect(outcomes.filter((code) => code === 'none')).toHaveLength(1);
+    expect(outcomes.filter((code) => code === 'done')).toHaveLength(1);
     expect(outcomes.filter((code) => code === 'placement.conflict')).toHaveLength(7);
-    expect((await kv.get('a.b'))?.value.n).toBe(outcomes.indexOf('none'));
+    expect((await kv.get('a.b'))?.value.n).toBe(outcomes.indexOf('done'));
   });
 
   it('creates what is not there, or was deleted, and nothing else', async () => {
@@ -100,7 +94,7 @@ describe('a bucket', () => {
     expect(await kv.create('k', { n: 3 })).toBeGreaterThan(first);
     await kv.delete('k');
     const created = await Promise.all(range(5).map((n) => codeOf(kv.create('k', { n }))));
-    expect(created.filter((code) => code === 'none')).toHaveLength(1);
+    expect(created.filter((code) => code === 'done')).toHaveLength(1);
   });
 
   it('lists its keys, without the deleted ones', async () => {
@@ -136,7 +130,7 @@ describe('a bucket', () => {
       timeoutMs: 5000,
       onTimeout: () => new Error('still there'),
     });
-    expect(await codeOf(kv.create('k', { n: 2 }))).toBe('none');
+    expect(await codeOf(kv.create('k', { n: 2 }))).toBe('done');
   });
 });
 

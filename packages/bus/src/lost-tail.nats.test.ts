@@ -3,8 +3,7 @@
  * mean other messages now, and nobody who stood among them goes on as if nothing had happened (pitfall 58).
  */
 import { cpSync, rmSync } from 'node:fs';
-import { DroverError } from '@drover/core';
-import { type TestNats, testNats } from '@drover/testkit';
+import { codeOf, type TestNats, testNats } from '@drover/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { at, connectTo, type Lane, out, ownStream, take } from './bus.testing.ts';
 import type { Bus } from './connect.ts';
@@ -50,13 +49,6 @@ async function loseTail(): Promise<{ seq: number; timeMs: number }> {
   await nats.restart();
   await bus.connected();
   return { seq: last?.seq ?? 0, timeMs: last?.timeMs ?? 0 };
-}
-
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  return work.then(
-    () => 'nothing thrown',
-    (error: unknown) => (error instanceof DroverError ? error.code : String(error)),
-  );
 }
 
 async function first(startSeq: number, anchor: { seq: number; timeMs: number }): Promise<string> {

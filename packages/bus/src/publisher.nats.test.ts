@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { DroverError, sleep, tenantId, tenantToken } from '@drover/core';
-import { FaultProxy, type TestNats, testNats } from '@drover/testkit';
+import { sleep, tenantId, tenantToken } from '@drover/core';
+import { codeOf, FaultProxy, type TestNats, testNats } from '@drover/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { at, connectTo, contents, out, ownStream, range, take } from './bus.testing.ts';
 import type { Bus } from './connect.ts';
@@ -21,12 +21,6 @@ afterAll(async () => {
   await bus.close();
   await nats.stop();
 });
-
-const codeOf = (promise: Promise<unknown>) =>
-  promise.then(
-    () => 'none',
-    (error: unknown) => (error instanceof DroverError ? error.code : String(error)),
-  );
 
 describe('a publisher', () => {
   it('stores groups in order, acknowledges them, and its successor finds the exact marks', async () => {

@@ -1,6 +1,6 @@
-import { DroverError, sleep } from '@drover/core';
+import { sleep } from '@drover/core';
 import { freePort } from '@drover/local';
-import { type TestNats, testNats } from '@drover/testkit';
+import { codeOf, type TestNats, testNats } from '@drover/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { at, connectTo, contents, EAST, out, ownStream, range } from './bus.testing.ts';
 import type { Bus } from './connect.ts';
@@ -20,12 +20,6 @@ afterAll(async () => {
   await bus.close();
   await nats.stop();
 });
-
-const codeOf = (promise: Promise<unknown>) =>
-  promise.then(
-    () => 'none',
-    (error: unknown) => (error instanceof DroverError ? error.code : String(error)),
-  );
 
 describe('a connection', () => {
   it('is refused with advice when nobody answers', async () => {

@@ -1,6 +1,6 @@
 import { type Bus, connectBus } from '@drover/bus';
-import { clusterId, DroverError, epoch, type TenantId, tenantId } from '@drover/core';
-import { type TestNats, testNats } from '@drover/testkit';
+import { clusterId, epoch, type TenantId, tenantId } from '@drover/core';
+import { codeOf, type TestNats, testNats } from '@drover/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Catalog, openCatalog } from './catalog.ts';
 import type { Placement } from './placement.ts';
@@ -40,12 +40,6 @@ function wanted(tenant: TenantId, by: string): [Tenant, Placement] {
     },
   ];
 }
-
-const codeOf = (promise: Promise<unknown>) =>
-  promise.then(
-    () => 'done',
-    (error: unknown) => (error instanceof DroverError ? error.code : String(error)),
-  );
 
 describe('a name that several ask for at once', () => {
   it.each(Array.from({ length: 12 }, (_, i) => i))('is one’s, with entry and placement (%i)', async (n) => {

@@ -9,9 +9,9 @@ import {
 } from '@drover/block';
 import { connectBus } from '@drover/bus';
 import { clusterId, DroverError, epoch, type Lsn, type TenantId, until } from '@drover/core';
-import { testNats } from '@drover/testkit';
+import { codeOf, testNats } from '@drover/testkit';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { codeOf, FIRST, fresh, KeyWorld, masters, SECOND } from './keys.testing.ts';
+import { FIRST, fresh, KeyWorld, masters, SECOND } from './keys.testing.ts';
 import { MasterKeys } from './keys-master.ts';
 import { openKeyRing } from './keys-open.ts';
 import { headName } from './keys-record.ts';

@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { must, type TenantId } from '@drover/core';
+import { codeOf } from '@drover/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { codeOf, Died, FIRST, fresh, KeyWorld, masters, SECOND } from './keys.testing.ts';
+import { Died, FIRST, fresh, KeyWorld, masters, SECOND } from './keys.testing.ts';
 import { unwrap } from './keys-record.ts';
 
 let world: KeyWorld;

@@ -1,6 +1,6 @@
 /** What the tests of keys share: a server with one bucket, master keys in memory, and a bucket whose owner dies at a step. */
 import { type Bus, connectBus } from '@drover/bus';
-import { DroverError, type TenantId, tenantId } from '@drover/core';
+import { type TenantId, tenantId } from '@drover/core';
 import { type TestNats, testNats } from '@drover/testkit';
 import { KeyBucket } from './keys-bucket.ts';
 import { MasterKeys, newMasterKey } from './keys-master.ts';
@@ -16,12 +16,6 @@ export function masters(...lines: string[]): MasterKeys {
 
 let tenants = 0;
 export const fresh = (): TenantId => tenantId(`tenant ${tenants++}`);
-
-export const codeOf = (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => 'done',
-    (error: unknown) => (error instanceof DroverError ? error.code : String(error)),
-  );
 
 export class Died extends Error {}
 

@@ -11,7 +11,7 @@ import pg from 'pg';
 import { testFolder, watch } from './watchdog.ts';
 
 /** The secret that passwords of tests' roles are derived from. */
-export const TEST_SECRET = 'test-secret-of-drover';
+export const TEST_SECRET = 'a secret of thirty-two characters or more';
 const SUPER_PASSWORD = 'test-super';
 
 /** `base64url(HMAC-SHA256(secret, "role:" + role))`, as Drover derives the passwords of its roles. */

@@ -3,18 +3,18 @@
  * source's real pgoutput and publishes real blocks.
  */
 import { type Bus, connectBus, ensureStream, openPublisher, type Publisher } from '@drover/bus';
-import { type Config, parseConfig } from '@drover/config';
+import { type Config, configFromParts } from '@drover/config';
 import { clusterId, until } from '@drover/core';
 import type { PgMajor } from '@drover/local';
-import { setupCluster, slotName } from '@drover/pg';
+import { slotName } from '@drover/pg';
 import {
   compareTables,
   ownPostgres,
+  preparedDatabase,
   TEST_SECRET,
   type TestNats,
   type TestPostgres,
   testNats,
-  testPassword,
   testPostgres,
 } from '@drover/testkit';
 import type pg from 'pg';
@@ -26,7 +26,6 @@ const MAJOR = Number(process.env['DROVER_TEST_PG'] ?? 18) as PgMajor;
 
 export const EAST = clusterId('east');
 export const WEST = clusterId('west');
-const CONTEXT_KEY = Buffer.alloc(32, 7);
 
 export interface Running {
   stop(): Promise<void>;
@@ -67,8 +66,8 @@ export async function makeWorld(
   let target = await targetServer.connect(west);
   await source.query(sql);
   await target.query(sql);
-  await setup(server, EAST, east);
-  await setup(targetServer, WEST, west);
+  await preparedDatabase(server, { cluster: EAST, database: east });
+  await preparedDatabase(targetServer, { cluster: WEST, database: west });
   const bus = await connectBus({ url: nats.url, name: 'test' });
   const config = configOf({ east: server, west: targetServer }, nats, {
     east,
@@ -191,57 +190,25 @@ export async function makeWorld(
   return world;
 }
 
-function setup(server: TestPostgres, cluster: typeof EAST, database: string): Promise<unknown> {
-  const roles = ['drover_admin', 'drover_cdc', 'drover_apply', 'drover_tenant'] as const;
-  return setupCluster({
-    cluster,
-    databases: [database],
-    connect: (name) => server.connect(name),
-    passwords: Object.fromEntries(roles.map((role) => [role, testPassword(role)])) as Record<
-      (typeof roles)[number],
-      string
-    >,
-    contextKey: CONTEXT_KEY,
-    tagging: {
-      mode: 'column',
-      column: 'tenant',
-      overrides: {},
-      reference: [],
-      exclude: [],
-      schemaPrefix: 't_',
-      databasePrefix: 't_',
-    },
-    origins: [],
-    failoverSlots: false,
-  });
-}
-
 function configOf(
   servers: { east: TestPostgres; west: TestPostgres },
   nats: TestNats,
-  names: { east: string; west: string; partitions: number; batchBytes: number },
+  options: { east: string; west: string; partitions: number; batchBytes: number },
 ): Config {
-  const cluster = (name: 'east' | 'west', database: string): string => `
-[[clusters]]
-name = "${name}"
-host = "127.0.0.1"
-port = ${servers[name].port}
-databases = ["${database}"]
-sslmode = "disable"
-setup_user = "postgres"
-setup_password = "x"
-`;
-  const secret = TEST_SECRET.padEnd(32, '.');
-  const config = parseConfig(
-    `[nats]\nurl = "${nats.url}"\npartitions = ${names.partitions}\n[tiers.gold]\nweight = 4\n[apply]\nbatch_bytes = ${names.batchBytes}\n[security]\nsecret = "${secret}"\n${cluster('east', names.east)}${cluster('west', names.west)}`,
-    'test.toml',
-    {},
-  );
   const level = process.env['DROVER_TEST_LOG'] === undefined ? 'error' : 'debug';
-  // The shared server's roles have the passwords of the test secret, which is shorter than a real one may be.
-  return {
-    ...config,
-    security: { secret: TEST_SECRET },
-    telemetry: { ...config.telemetry, port: 0, logLevel: level },
-  };
+  return configFromParts({
+    clusters: (['east', 'west'] as const).map((name) => ({
+      name,
+      host: '127.0.0.1',
+      port: servers[name].port,
+      databases: [options[name]],
+    })),
+    sections: {
+      nats: { url: nats.url, partitions: options.partitions },
+      security: { secret: TEST_SECRET },
+      tiers: { gold: { weight: 4 } },
+      apply: { batch_bytes: options.batchBytes },
+      telemetry: { port: 0, log_level: level },
+    },
+  });
 }

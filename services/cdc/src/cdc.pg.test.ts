@@ -1,8 +1,9 @@
 /** The reader against real PostgreSQL and NATS: what the source committed is what the streams hold, once and in order. */
-import { callRpc, openPublisher, streamName } from '@drover/bus';
+import { openPublisher, streamName } from '@drover/bus';
 import { DroverError, sleep } from '@drover/core';
 import { emitBarrier, slotName } from '@drover/pg';
 import { afterEach, describe, expect, it } from 'vitest';
+import { eventually, readyz, statusOf } from './status.testing.ts';
 import {
   changesOf,
   checkOrder,
@@ -49,14 +50,6 @@ async function confirmedLag(): Promise<number> {
     [slotName(world.database)],
   );
   return Number(rows[0]?.lag);
-}
-
-async function eventually(what: string, probe: () => Promise<boolean>, timeoutMs = 20_000): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!(await probe())) {
-    if (performance.now() > deadline) throw new Error(`not in time: ${what}`);
-    await sleep(50);
-  }
 }
 
 describe('capture', () => {
@@ -243,9 +236,7 @@ describe('trouble', () => {
         [i],
       );
     }
-    await eventually('not ready', async () =>
-      (await (await fetch(`${one.url}/readyz`)).text()).includes('full'),
-    );
+    await eventually('not ready', async () => (await readyz(one.url)).text.includes('full'));
     const { config } = await world.bus.jsm.streams.info(streamName(EAST, 0));
     await world.bus.jsm.streams.update(streamName(EAST, 0), { ...config, max_bytes: 64e6 });
     const blocks = await tenantOnce(world, 'acme', (all) => changesOf(all).length >= 12_000);
@@ -265,13 +256,13 @@ describe('trouble', () => {
     await write();
     await nats.kill9();
     await write();
-    await eventually('told', async () => (await fetch(`${one.url}/readyz`)).status === 503);
+    await eventually('told', async () => (await readyz(one.url)).status === 503);
     await nats.restart();
     await write();
     const blocks = await tenantOnce(world, 'acme', (b) => changesOf(b).length >= written, 40_000);
     checkOrder(blocks);
     expect(changesOf(blocks)).toHaveLength(written);
-    await eventually('ready again', async () => (await fetch(`${one.url}/readyz`)).status === 200);
+    await eventually('ready again', async () => (await readyz(one.url)).status === 200);
   });
 
   it('of two readers one waits, and takes over', async () => {
@@ -340,9 +331,8 @@ describe('trouble', () => {
       );
       return rows.length > 0;
     });
-    await eventually('told', async () => (await (await fetch(`${one.url}/readyz`)).text()).includes('slot'));
-    const status = await callRpc(world.bus, 'cdc.east.status', {}, { timeoutMs: 2000 });
-    expect(status).toMatchObject({ databases: [{ state: 'failed', code: 'pg.slot_missing' }] });
+    await eventually('told', async () => (await readyz(one.url)).text.includes('slot'));
+    expect(await statusOf(world)).toMatchObject({ state: 'failed', code: 'pg.slot_missing' });
     expect((await fetch(`${one.url}/livez`)).status).toBe(200);
   });
 
@@ -355,10 +345,7 @@ describe('trouble', () => {
     await one.stop();
     await bus.jsm.streams.delete(streamName(EAST, 1));
     const another = begin();
-    await eventually('told', async () => {
-      const status = await callRpc(bus, 'cdc.east.status', {}, { timeoutMs: 2000 }).catch(() => ({}));
-      return JSON.stringify(status).includes('bus.recreated');
-    });
+    await eventually('told', async () => (await statusOf(world))?.code === 'bus.recreated');
     await another.stop();
   });
 
@@ -385,7 +372,7 @@ describe('trouble', () => {
     const blocks = await tenantOnce(world, 'acme', (b) => changesOf(b).length >= 5);
     checkOrder(blocks);
     expect(changesOf(blocks)).toHaveLength(5);
-    await eventually('ready again', async () => (await fetch(`${one.url}/readyz`)).status === 200);
+    await eventually('ready again', async () => (await readyz(one.url)).status === 200);
   });
 
   it('stops promptly at any moment of its start', async () => {

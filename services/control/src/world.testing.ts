@@ -2,7 +2,7 @@
 import { type Bus, connectBus, ensureStream, paged, serveRpc } from '@drover/bus';
 import { type Catalog, openCatalog, type Placement } from '@drover/catalog';
 import { type Config, configFromParts } from '@drover/config';
-import { type Closeable, Closer, clusterId, epoch, must, type TenantId, tenantId } from '@drover/core';
+import { type Closeable, Closer, clusterId, must, type TenantId, tenantId } from '@drover/core';
 import {
   createClient,
   FailoverService,
@@ -10,7 +10,7 @@ import {
   ReplicationService,
   type ServiceClient,
 } from '@drover/rpc';
-import { TEST_SECRET, type TestNats, testNats } from '@drover/testkit';
+import { newTenant, TEST_SECRET, type TestNats, testNats } from '@drover/testkit';
 import { run } from './main.ts';
 
 export const EAST = clusterId('east');
@@ -57,25 +57,22 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   closer.add({ close: () => nats.stop() });
   const bus = closer.add(await connectBus({ url: nats.url, name: 'test' }));
   const databases = options.databases ?? ['app'];
-  const config: Config = {
-    ...configFromParts({
-      clusters: (['east', 'west'] as const).map((name) => ({
-        name,
-        host: '127.0.0.1',
-        port: options.ports?.[name] ?? { east: 1, west: 2 }[name],
-        databases,
-      })),
-      transform: options.transform ?? [],
-      sections: {
-        ...options.sections,
-        nats: { url: nats.url, partitions: 2 },
-        control: { port: 0, ...options.sections?.['control'] },
-        telemetry: { port: 0, log_level: process.env['DROVER_TEST_LOG'] === undefined ? 'error' : 'debug' },
-      },
-    }),
-    // The shared servers' roles have the passwords of the test secret, which is shorter than a real one may be.
-    security: { secret: TEST_SECRET },
-  };
+  const config = configFromParts({
+    clusters: (['east', 'west'] as const).map((name) => ({
+      name,
+      host: '127.0.0.1',
+      port: options.ports?.[name] ?? { east: 1, west: 2 }[name],
+      databases,
+    })),
+    transform: options.transform ?? [],
+    sections: {
+      ...options.sections,
+      security: { secret: TEST_SECRET },
+      nats: { url: nats.url, partitions: 2 },
+      control: { port: 0, ...options.sections?.['control'] },
+      telemetry: { port: 0, log_level: process.env['DROVER_TEST_LOG'] === undefined ? 'error' : 'debug' },
+    },
+  });
   for (const cluster of [EAST, WEST]) {
     for (const partition of [0, 1])
       await ensureStream(bus, { cluster, partition, replicas: 1, maxBytes: 1 << 24, maxAgeMs: 3_600_000 });
@@ -141,30 +138,12 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
         ],
       })),
     place: async (placement = {}) => {
-      const now = new Date().toISOString();
-      const made: Placement = {
-        tenant: ACME,
-        epoch: epoch(1),
-        epochSeq: 0,
-        primary: EAST,
-        database: 'app',
-        tier: 'standard',
-        replicas: { west: { state: 'live', since: now } },
-        state: 'active',
-        updatedAt: now,
-        ...placement,
-      };
-      await catalog.createTenant(
-        {
-          tenant: made.tenant,
-          isolation: 'column',
-          tier: 'standard',
-          users: { app: { verifier: 'v' } },
-          state: 'active',
-          createdAt: now,
-        },
-        made,
-      );
+      const [entry, made] = newTenant(placement.tenant ?? ACME, {
+        west: 'live',
+        tenant: { users: { app: { verifier: 'v' } } },
+        placement,
+      });
+      await catalog.createTenant(entry, made);
       return made;
     },
     stop: async () => {

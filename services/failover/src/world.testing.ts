@@ -11,7 +11,6 @@ import {
   cancelled,
   clusterId,
   deferred,
-  epoch,
   must,
   partitionOf,
   sleep,
@@ -24,6 +23,7 @@ import { PgPool, readTenantRow, signContext, slotName, type TenantRow } from '@d
 import { createLogger } from '@drover/telemetry';
 import {
   FaultProxy,
+  newTenant,
   preparedDatabase,
   TEST_CONTEXT_KEY,
   TEST_SECRET,
@@ -120,22 +120,10 @@ export class World {
   /** A tenant of its own for each test, open at `east`, live at `west`. */
   async tenant(): Promise<TenantId> {
     const tenant = tenantId(`t${++this.#tenants}`);
-    const since = new Date().toISOString();
     await this.root.east.query('SELECT drover.open_tenant($1, 1)', [tenant]);
     await this.root.west.query(`SELECT drover.follow_tenant($1, 1, 'east', 'live', NULL, 0, NULL)`, [tenant]);
     await this.catalog.createTenant(
-      { tenant, isolation: 'column', tier: 'standard', users: {}, state: 'active', createdAt: since },
-      {
-        tenant,
-        epoch: epoch(1),
-        epochSeq: 0,
-        primary: EAST,
-        database: this.database,
-        tier: 'standard',
-        replicas: { west: { state: 'live', since } },
-        state: 'active',
-        updatedAt: since,
-      },
+      ...newTenant(tenant, { west: 'live', placement: { database: this.database } }),
     );
     return tenant;
   }
@@ -323,22 +311,19 @@ export async function makeWorld(sections: Record<string, Record<string, unknown>
   }
   const catalog = closer.add(await openCatalog(bus, { replicas: 1 }));
   const level = process.env['DROVER_TEST_LOG'] === undefined ? 'error' : 'debug';
-  const config: Config = {
-    ...configFromParts({
-      clusters: (['east', 'west'] as const).map((name) => ({
-        name,
-        host: '127.0.0.1',
-        port: lines[name].port,
-        databases: [database],
-      })),
-      sections: {
-        nats: { url: nats.url, partitions: PARTITIONS },
-        telemetry: { port: 0, log_level: level },
-        ...sections,
-      },
-    }),
-    // The shared servers' roles have the passwords of the test secret, which is shorter than a real one may be.
-    security: { secret: TEST_SECRET },
-  };
+  const config = configFromParts({
+    clusters: (['east', 'west'] as const).map((name) => ({
+      name,
+      host: '127.0.0.1',
+      port: lines[name].port,
+      databases: [database],
+    })),
+    sections: {
+      nats: { url: nats.url, partitions: PARTITIONS },
+      telemetry: { port: 0, log_level: level },
+      ...sections,
+      security: { secret: TEST_SECRET },
+    },
+  });
   return new World(closer, { nats, bus, catalog, database, servers, lines, root, config });
 }

@@ -4,17 +4,17 @@
  */
 import { type Bus, connectBus, ensureStream, onEvent } from '@drover/bus';
 import { type Catalog, openCatalog, type Placement } from '@drover/catalog';
-import { Closer, clusterId, epoch, sleep, type TenantId, tenantId, until } from '@drover/core';
-import { originName, PgPool, ROLE_NAMES, type RolePasswords, setupCluster, slotName } from '@drover/pg';
+import { Closer, clusterId, sleep, type TenantId, tenantId, until } from '@drover/core';
+import { originName, PgPool, slotName } from '@drover/pg';
 import { createLogger } from '@drover/telemetry';
 import {
   compareTables,
   FaultProxy,
-  TEST_CONTEXT_KEY,
+  newTenant,
+  preparedDatabase,
   type TestNats,
   type TestPostgres,
   testNats,
-  testPassword,
   testPostgres,
 } from '@drover/testkit';
 import type pg from 'pg';
@@ -94,15 +94,11 @@ export class CopyWorld {
     await target.query(there);
     for (const cluster of [EAST, WEST]) {
       const database = names[cluster as 'east' | 'west'];
-      await setupCluster({
+      await preparedDatabase(server, {
         cluster,
-        databases: [database],
-        connect: (name) => server.connect(name),
-        passwords: Object.fromEntries(ROLE_NAMES.map((role) => [role, testPassword(role)])) as RolePasswords,
-        contextKey: TEST_CONTEXT_KEY,
+        database,
         tagging: TAGGING,
         origins: [0, 1].map((slot) => originName('copy', slot)),
-        failoverSlots: false,
       });
     }
     closer.add({
@@ -167,27 +163,13 @@ export class CopyWorld {
   /** A tenant that east serves; its replica at west is to be copied. */
   async tenant(name: string, replica: 'copying' | 'live' = 'copying'): Promise<TenantId> {
     const tenant = tenantId(name);
-    const since = new Date().toISOString();
     await this.source.query('SELECT drover.open_tenant($1, 1)', [tenant]);
     if (replica === 'live') {
       await this.target.query(`SELECT drover.follow_tenant($1, 1, 'east', 'live', NULL, NULL, NULL)`, [
         tenant,
       ]);
     }
-    await this.catalog.createTenant(
-      { tenant, isolation: 'column', tier: 'standard', users: {}, state: 'active', createdAt: since },
-      {
-        tenant,
-        epoch: epoch(1),
-        epochSeq: 0,
-        primary: EAST,
-        database: 'app',
-        tier: 'standard',
-        replicas: { west: { state: replica, since } },
-        state: 'active',
-        updatedAt: since,
-      },
-    );
+    await this.catalog.createTenant(...newTenant(tenant, { west: replica }));
     return tenant;
   }
 

@@ -1,9 +1,9 @@
 import { ownPostgres, type TestPostgres, testPostgres } from '@drover/testkit';
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { bind, execute, parse, query, RawClient, sync } from './raw.testing.ts';
+import { bind, execute, parse, query, sync } from './raw.testing.ts';
 import { QUIESCE_SUBJECT } from './routing/quiesce.ts';
-import { moved, moving, PASSWORD, type World, world } from './world.testing.ts';
+import { moved, moving, type World, world } from './world.testing.ts';
 
 let w: World;
 let east: TestPostgres;
@@ -98,8 +98,7 @@ test('a transaction refused for a stale epoch before it did anything begins agai
   const name = await tenant();
   const client = await w.client(name);
   const begun = await w.client(name);
-  const raw = new RawClient(w.port);
-  await raw.login({ user: `${name}.app`, database: w.database }, PASSWORD);
+  const raw = await w.raw(name);
   const late = await w.client(name);
   await insert(client, name, 1);
   await begun.query('BEGIN');

@@ -183,8 +183,7 @@ describe.each(WORLDS)('tenants kept apart by %s, PostgreSQL %i', (isolation, maj
     );
     expect(seen).not.toContain(SECRET);
     expect((await globex.query('SHOW my.note')).rows).toEqual([{ 'my.note': SECRET }]);
-    const raw = new RawClient(w.port);
-    await raw.login({ user: 'acme.app', database: w.databaseOf('acme') }, PASSWORD);
+    const raw = await w.raw('acme');
     raw.send(bind('', 'left'), execute(), sync);
     expect(await raw.untilReady()).toEqual(['E:26000', 'ZI']);
     raw.socket.destroy();
@@ -314,8 +313,7 @@ describe.each(WORLDS)('tenants kept apart by %s, PostgreSQL %i', (isolation, maj
 
   test('who listened where nobody saw it does not hear on behalf of the next', async () => {
     const [acme, globex] = [await w.client('acme'), await w.client('globex')];
-    const raw = new RawClient(w.port);
-    await raw.login({ user: 'globex.app', database: w.databaseOf('globex') }, PASSWORD);
+    const raw = await w.raw('globex');
     await acme.query("DO $$ BEGIN EXECUTE 'LISTEN news'; END $$");
     raw.send(query('SELECT count(*) FROM pg_listening_channels()'), parse('', 'SELECT 1'), sync);
     const first = await raw.next();

@@ -7,17 +7,8 @@ import { promisify } from 'node:util';
 import { testPostgres } from '@drover/testkit';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { message } from './protocol/builders.ts';
-import {
-  bind,
-  describe as describeMessage,
-  execute,
-  flush,
-  parse,
-  query,
-  RawClient,
-  sync,
-} from './raw.testing.ts';
-import { moved, PASSWORD, type World, world } from './world.testing.ts';
+import { bind, describe as describeMessage, execute, flush, parse, query, sync } from './raw.testing.ts';
+import { moved, type World, world } from './world.testing.ts';
 
 const run = promisify(execFile);
 
@@ -58,32 +49,16 @@ describe.each([16, 17] as const)('PostgreSQL %i', (major) => {
       script,
       `\\set id random(1, 100)\nBEGIN;\nINSERT INTO items VALUES ('globex', :id, 'a') ON CONFLICT (tenant, id) DO UPDATE SET note = 'b';\nSELECT note FROM items WHERE id = :id;\nCOMMIT;\n`,
     );
-    const env = { ...process.env, PGPASSWORD: PASSWORD };
     const { stdout } = await run(
       'pgbench',
-      [
-        '-h',
-        '127.0.0.1',
-        '-p',
-        `${w.port}`,
-        '-U',
-        'globex.app',
-        '-n',
-        '-M',
-        mode,
-        '-c',
-        '4',
-        '-j',
-        '4',
-      ].concat(['-t', '25', '-f', script, w.database]),
-      { env },
+      ['-n', '-M', mode, '-c', '4', '-j', '4', '-t', '25', '-f', script],
+      { env: w.env('globex') },
     );
     expect(stdout).toContain('number of transactions actually processed: 100/100');
   });
 
   test('pipelines, row limits, COPY, errors', async () => {
-    const c = new RawClient(w.port);
-    await c.login({ user: 'acme.app', database: w.database }, PASSWORD);
+    const c = await w.raw();
     c.send(parse('s', 'SELECT 1'), describeMessage('S', 's'), sync, bind('', 's'), execute(), sync);
     c.send(parse('', 'SELECT 1/0'), bind('', ''), execute(), sync, query('SELECT 1; SELECT 2'));
     expect((await c.untilReady(4)).join(' ')).toBe('1 t T ZI 2 D C ZI 1 E:22012 ZI T D C T D C ZI');

@@ -5,10 +5,11 @@ import { type Config, deriveContextKey, derivePassword, parseConfig } from '@dro
 import { type ClusterId, clusterId, epoch, type TenantId, tenantId } from '@drover/core';
 import { freePort } from '@drover/local';
 import { connectPg, openTenant, ROLE_NAMES, setupCluster } from '@drover/pg';
-import { type TestNats, type TestPostgres, testNats } from '@drover/testkit';
+import { newTenant, type TestNats, type TestPostgres, testNats } from '@drover/testkit';
 import pg from 'pg';
 import { run } from './main.ts';
 import { createVerifier } from './protocol/scram.ts';
+import { RawClient } from './raw.testing.ts';
 
 export const SECRET = 'a-secret-for-tests-of-the-front-door-0123456789';
 export const PASSWORD = 'open sesame';
@@ -33,13 +34,17 @@ export interface World {
   /** Options for a client of the tenant. */
   as(tenant: string, more?: pg.ClientConfig): pg.ClientConfig;
   client(tenant: string, more?: pg.ClientConfig): Promise<pg.Client>;
+  /** A client that sends message by message, logged in. */
+  raw(tenant?: string): Promise<RawClient>;
+  /** For programs of PostgreSQL's, as a client of the tenant. */
+  env(tenant: string): NodeJS.ProcessEnv;
   place(
     tenant: string,
     change: (placement: Placement) => Placement,
   ): Promise<{ placement: Placement; revision: number }>;
   /** Closes the tenant at its primary and opens it at `to` under the next epoch, in the database only. */
   moveInDatabase(tenant: string, from: string, to: string, nextEpoch: number): Promise<void>;
-  /** Ends all clients made by {@link client}. */
+  /** Ends all clients made by {@link client} and {@link raw}. */
   endClients(): Promise<void>;
   metrics(): Promise<string>;
   close(): Promise<void>;
@@ -143,27 +148,15 @@ export async function world(options: WorldOptions): Promise<World> {
     const admin = await root(primary, name);
     await openTenant(admin, { tenant: name, epoch: 1 });
     await admin.end();
-    const now = new Date().toISOString();
     await catalog.createTenant(
-      {
-        tenant: tenantId(name),
-        isolation: more.isolation ?? isolation,
-        tier: 'standard',
-        users: more.users ?? { app: { verifier: createVerifier(PASSWORD) } },
-        state: more.state ?? 'active',
-        createdAt: now,
-      },
-      {
-        tenant: tenantId(name),
-        epoch: epoch(1),
-        epochSeq: 0,
-        primary,
-        database: databaseOf(name),
-        tier: 'standard',
-        replicas: {},
-        state: 'active',
-        updatedAt: now,
-      },
+      ...newTenant(name, {
+        tenant: {
+          isolation: more.isolation ?? isolation,
+          users: more.users ?? { app: { verifier: createVerifier(PASSWORD) } },
+          state: more.state ?? 'active',
+        },
+        placement: { primary, database: databaseOf(name) },
+      }),
     );
   };
   for (const tenant of options.tenants ?? []) await addTenant(tenant);
@@ -177,6 +170,7 @@ export async function world(options: WorldOptions): Promise<World> {
     ...more,
   });
   const clients: pg.Client[] = [];
+  const raws: RawClient[] = [];
   return {
     nats,
     bus,
@@ -197,6 +191,20 @@ export async function world(options: WorldOptions): Promise<World> {
       clients.push(client);
       return client;
     },
+    raw: async (tenant = 'acme') => {
+      const client = new RawClient(port);
+      raws.push(client);
+      await client.login({ user: `${tenant}.app`, database: databaseOf(tenant) }, PASSWORD);
+      return client;
+    },
+    env: (tenant) => ({
+      ...process.env,
+      PGPASSWORD: PASSWORD,
+      PGHOST: '127.0.0.1',
+      PGPORT: String(port),
+      PGUSER: `${tenant}.app`,
+      PGDATABASE: databaseOf(tenant),
+    }),
     place: async (tenant, change) => {
       const placement = await catalog.changePlacement(tenantId(tenant) as TenantId, change);
       const found = await catalog.getPlacement(tenantId(tenant));
@@ -210,6 +218,7 @@ export async function world(options: WorldOptions): Promise<World> {
     },
     endClients: async () => {
       await Promise.all(clients.splice(0).map((client) => client.end().catch(() => undefined)));
+      for (const client of raws.splice(0)) client.socket.destroy();
     },
     metrics: async () => (await fetch(`${String(info['metricsUrl'])}/metrics`)).text(),
     close: async () => {

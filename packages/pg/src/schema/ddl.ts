@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { quoteIdent, quoteLiteral } from '../quote.ts';
 import type { Action } from '../setup/actions.ts';
 import type { Tagging } from '../tagging.ts';
-import { DDL_FUNCTION_NAMES, DDL_FUNCTIONS, DDL_TRIGGERS } from './ddl-capture.sql.ts';
+import { DDL_FUNCTION_NAMES, DDL_FUNCTIONS, DDL_TRIGGERS } from './ddl-triggers.sql.ts';
 import { inTransaction, type Queryable, queryOne, queryRows } from './queryable.ts';
 import { ROLES } from './roles.ts';
 

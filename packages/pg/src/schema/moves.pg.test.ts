@@ -1,5 +1,5 @@
-import { DroverError, parseLsn } from '@drover/core';
-import { testPostgres } from '@drover/testkit';
+import { parseLsn } from '@drover/core';
+import { codeOf, testPostgres } from '@drover/testkit';
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Fixture, fixture, sqlStateOf } from '../setup/fixture.testing.ts';
@@ -16,15 +16,6 @@ import { readTenantRow, setFeed, writeCheckpoints } from './tenant-rows.ts';
 
 const TABLES =
   'CREATE TABLE public.orders (tenant text NOT NULL, id int, note text, PRIMARY KEY (tenant, id))';
-
-const codeOf = async (work: Promise<unknown>): Promise<string | null> => {
-  try {
-    await work;
-    return null;
-  } catch (error) {
-    return error instanceof DroverError ? error.code : String(error);
-  }
-};
 
 describe.each([16, 17, 18] as const)('opening, closing, following on PostgreSQL %i (I4)', (major) => {
   let f: Fixture;

@@ -1,5 +1,5 @@
-import { clusterId, DroverError } from '@drover/core';
-import { ownPostgres, testPassword, testPostgres, unique } from '@drover/testkit';
+import { clusterId } from '@drover/core';
+import { codeOf, ownPostgres, testPassword, testPostgres, unique } from '@drover/testkit';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { connectPg } from '../connect.ts';
@@ -24,12 +24,6 @@ import { dropSlot, ensureSlot, readSlotState } from './slot.ts';
 const tagging = columnTagging('tenant');
 const ORDERS =
   'CREATE TABLE public.orders (tenant text NOT NULL, id serial, note text, PRIMARY KEY (tenant, id));';
-const codeOf = (work: Promise<unknown>) =>
-  work.then(
-    () => null,
-    (error: unknown) => (error instanceof DroverError ? error.code : String(error)),
-  );
-
 describe.each([16, 17, 18] as const)('setup on PostgreSQL %i', (major) => {
   let server: Awaited<ReturnType<typeof testPostgres>>;
   const open: Fixture[] = [];

@@ -2,11 +2,10 @@
  * A slot in danger, and one that is gone: told before it happens, told with its reason when it has, never looped over and never passed over in
  * silence (pitfalls 7, 12 to 17, 19).
  */
-import { callRpc } from '@drover/bus';
-import { sleep } from '@drover/core';
 import { slotName } from '@drover/pg';
 import type pg from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
+import { eventually, metric, readyz, statusOf } from '../status.testing.ts';
 import {
   changesOf,
   checkOrder,
@@ -38,27 +37,6 @@ afterEach(async () => {
   running = [];
   await world.close();
 });
-
-async function eventually(what: string, probe: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!(await probe())) {
-    if (performance.now() > deadline) throw new Error(`not in time: ${what}`);
-    await sleep(50);
-  }
-}
-
-const readyz = async (url: string) => {
-  const response = await fetch(`${url}/readyz`);
-  return { status: response.status, text: await response.text() };
-};
-const metric = async (url: string, name: string) => {
-  const text = await (await fetch(`${url}/metrics`)).text();
-  return Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)`, 'm').exec(text)?.[1]);
-};
-const status = (w: World) =>
-  callRpc(w.bus, 'cdc.east.status', {}, { timeoutMs: 2000 }).catch(() => ({})) as Promise<{
-    databases?: { state: string; code: string; reason: string }[];
-  }>;
 
 /** WAL that nobody captures. */
 async function wal(client: pg.Client, megabytes: number): Promise<void> {
@@ -142,10 +120,8 @@ describe('a slot', () => {
     await eventually('told', async () =>
       /invalidated \(wal_removed\): .*max_slot_wal_keep_size/.test((await readyz(one.url)).text),
     );
-    await eventually('failed', async () => (await status(world)).databases?.[0]?.code === 'pg.slot_lost');
-    expect((await status(world)).databases?.[0]?.reason).toMatch(
-      /invalidated: wal_removed.*drover setup --resync/,
-    );
+    await eventually('failed', async () => (await statusOf(world))?.code === 'pg.slot_lost');
+    expect((await statusOf(world))?.reason).toMatch(/invalidated: wal_removed.*drover setup --resync/);
     const { rows } = await client.query(`SELECT wal_status FROM pg_replication_slots`);
     expect(rows).toEqual([{ wal_status: 'lost' }]); // nobody has dropped it, or made another
   });
@@ -162,8 +138,8 @@ describe('a slot', () => {
       return rows[0]?.status === 'lost';
     });
     running.push(start(world));
-    await eventually('told', async () => (await status(world)).databases?.[0]?.code === 'pg.slot_lost');
-    expect((await status(world)).databases?.[0]?.reason).toMatch(/idle_timeout/);
+    await eventually('told', async () => (await statusOf(world))?.code === 'pg.slot_lost');
+    expect((await statusOf(world))?.reason).toMatch(/idle_timeout/);
   });
 
   it('that other hands dropped and made again is not read on (7)', async () => {
@@ -177,7 +153,7 @@ describe('a slot', () => {
     await client.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, [slotName(database)]);
     await client.query(`INSERT INTO items VALUES (3, 'acme', 'after')`);
     running.push(start(world));
-    await eventually('told', async () => (await status(world)).databases?.[0]?.code === 'pg.slot_recreated');
+    await eventually('told', async () => (await statusOf(world))?.code === 'pg.slot_recreated');
     expect(changesOf(await tenantOnce(world, 'acme', () => true))).toHaveLength(1);
   });
 

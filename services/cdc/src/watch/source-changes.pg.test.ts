@@ -5,9 +5,8 @@
 import { execFileSync } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { callRpc } from '@drover/bus';
-import { sleep } from '@drover/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { eventually, statusOf } from '../status.testing.ts';
 import {
   changesOf,
   checkOrder,
@@ -31,14 +30,6 @@ afterEach(async () => {
   await world.close();
 });
 
-async function eventually(what: string, probe: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!(await probe())) {
-    if (performance.now() > deadline) throw new Error(`not in time: ${what}`);
-    await sleep(50);
-  }
-}
-
 async function insert(first: number, last: number): Promise<void> {
   const client = await world.postgres.connect(world.database);
   for (let i = first; i <= last; i++) await client.query(`INSERT INTO items VALUES ($1, 'acme', 'x')`, [i]);
@@ -46,13 +37,6 @@ async function insert(first: number, last: number): Promise<void> {
 }
 
 const published = (n: number) => tenantOnce(world, 'acme', (blocks) => changesOf(blocks).length >= n);
-const code = async () => {
-  const status = (await callRpc(world.bus, 'cdc.east.status', {}, { timeoutMs: 2000 }).catch(() => ({}))) as {
-    databases?: { code: string | null; state: string; reason: string }[];
-  };
-  return status.databases?.[0];
-};
-
 /** As a standby that is made the primary: its timeline branches off where its WAL ends. */
 async function promote(): Promise<number> {
   writeFileSync(join(world.postgres.server.dataDir, 'standby.signal'), '');
@@ -77,6 +61,13 @@ async function backup(): Promise<string> {
   return copy;
 }
 
+/** The copy of a moment takes the place of the data; the server does not run. */
+function restore(copy: string): void {
+  const { dataDir } = world.postgres.server;
+  rmSync(dataDir, { recursive: true });
+  execFileSync('cp', ['-a', copy, dataDir]);
+}
+
 describe('a source that was promoted', () => {
   it('is read on when it has all that was published', async () => {
     await insert(1, 20);
@@ -95,7 +86,6 @@ describe('a source that was promoted', () => {
   });
 
   it('is not read when it lacks what was published, however much it has written since', async () => {
-    const { dataDir } = world.postgres.server;
     await insert(1, 5);
     await published(5);
     const copy = await backup();
@@ -103,30 +93,27 @@ describe('a source that was promoted', () => {
     await published(40);
     await running.stop();
     await world.postgres.server.stop();
-    rmSync(dataDir, { recursive: true });
-    execFileSync('cp', ['-a', copy, dataDir]);
+    restore(copy);
     expect(await promote()).toBe(2);
     const client = await world.postgres.connect(world.database); // its WAL ends far beyond by now
     await client.query(`INSERT INTO items SELECT i, 'acme', 'x' FROM generate_series(100, 5000) i`);
     await client.end();
     running = start(world);
-    await eventually('refused', async () => (await code())?.code === 'pg.identity_changed');
-    expect((await code())?.reason).toMatch(/timeline 2, which branched off before/);
+    await eventually('refused', async () => (await statusOf(world))?.code === 'pg.identity_changed');
+    expect((await statusOf(world))?.reason).toMatch(/timeline 2, which branched off before/);
     expect(changesOf(await published(40))).toHaveLength(40);
   });
 });
 
 it('a source that was restored to an earlier moment is ahead of nothing: it is not read', async () => {
-  const { dataDir } = world.postgres.server;
   const copy = await backup();
   await insert(1, 40);
   await published(40);
   await running.stop();
   await world.postgres.server.stop();
-  rmSync(dataDir, { recursive: true });
-  execFileSync('cp', ['-a', copy, dataDir]);
+  restore(copy);
   await world.postgres.restart();
   running = start(world);
-  await eventually('refused', async () => (await code())?.code === 'pg.identity_changed');
-  expect((await code())?.reason).toMatch(/stream is ahead/);
+  await eventually('refused', async () => (await statusOf(world))?.code === 'pg.identity_changed');
+  expect((await statusOf(world))?.reason).toMatch(/stream is ahead/);
 });

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { type Bus, connectBus } from '@drover/bus';
 import { newMasterKey, openCatalog } from '@drover/catalog';
 import { type Config, configFromParts } from '@drover/config';
-import { clusterId, DroverError, epoch, tenantId } from '@drover/core';
-import { type TestNats, testNats } from '@drover/testkit';
+import { DroverError } from '@drover/core';
+import { newTenant, type TestNats, testNats } from '@drover/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { outputOf } from '../output/terminal.ts';
 import { keyGenerate, keyList, keyRewrap, keyRotate, keyShred, tenantSeal } from './keys.ts';
@@ -21,23 +21,7 @@ beforeAll(async () => {
   config = configFromParts({ sections: { nats: { url: nats.url }, security: { master_key: { file } } } });
   writeFileSync(file, newMasterKey(1));
   const catalog = await openCatalog(bus, { replicas: 1 });
-  for (const name of ['acme', 'globex']) {
-    const at = { createdAt: '', updatedAt: '' };
-    const tenant = { tenant: tenantId(name), tier: 'standard' };
-    await catalog.createTenant(
-      { ...tenant, ...at, isolation: 'column', users: {}, state: 'active' },
-      {
-        ...tenant,
-        ...at,
-        epoch: epoch(1),
-        epochSeq: 0,
-        primary: clusterId('east'),
-        database: 'app',
-        replicas: {},
-        state: 'active',
-      },
-    );
-  }
+  for (const name of ['acme', 'globex']) await catalog.createTenant(...newTenant(name));
 });
 
 afterAll(async () => {
