@@ -7,7 +7,7 @@ describe('parseFlags', () => {
       benches: BENCHES,
       cases: CASES,
       rounds: 3,
-      rows: 500_000,
+      rows: 1_000_000,
       rates: [500, 2000],
     });
   });

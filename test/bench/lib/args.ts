@@ -46,7 +46,7 @@ export const HELP = `npm run bench -- [flags]
   --cases a,b       of data: ${CASES.join(', ')} (default: all)
   --rounds n        rounds, of which the median counts (default 3)
   --megabytes n     of the transaction of huge (default 1024)
-  --rows n          rows of one case and round, in steps of ${ROWS_STEP} (default 500000); of fairness: of the large transaction,
+  --rows n          rows of one case and round, in steps of ${ROWS_STEP} (default 1000000); of fairness: of the large transaction,
                     270 bytes each (8000000: 2 GB)
   --rates a,b       transactions a second of latency (default 500,2000)
   --seconds n       of one measurement of latency, fairness and the proxy (default 10)
@@ -60,7 +60,7 @@ export const HELP = `npm run bench -- [flags]
 export function parseFlags(args: readonly string[], env: NodeJS.ProcessEnv = process.env): Options {
   const { values } = flagsOf(args);
   const quick = values.quick === true;
-  const rows = whole('rows', values.rows, quick ? 100_000 : 500_000);
+  const rows = whole('rows', values.rows, quick ? 100_000 : 1_000_000);
   if (rows % ROWS_STEP !== 0) throw invalid(`--rows is a multiple of ${ROWS_STEP}`);
   return {
     benches: listed('only', values.only, BENCHES),
