@@ -15,8 +15,10 @@ beforeEach(async () => {
   world = await makeWorld(SQL, { partitions: 1 });
   for (const tenant of ['a', 'b']) await world.tenant(tenant);
   other = world.target;
-  // Apply looks for the deadlock first, after the server's second, and so is its victim.
+  // Apply looks for the deadlock, once in a wait and before it gives the wait up, and so is its victim.
   await other.query(`SET deadlock_timeout = '60s'`);
+  const { rows } = await other.query<{ name: string }>('SELECT current_database() AS name');
+  await other.query(`ALTER ROLE drover_apply IN DATABASE ${rows[0]?.name} SET deadlock_timeout = '2500ms'`);
 });
 afterEach(() => world.close());
 

@@ -35,7 +35,8 @@ BEGIN
   goal := least(greatest(p_value, q.seqmin), q.seqmax);
   EXECUTE 'SELECT s.last_value::numeric AS last, s.is_called FROM ' || q.name || ' s' INTO was;
   draws := pg_catalog.ceil((goal - was.last) / q.seqincrement) + CASE WHEN was.is_called THEN 0 ELSE 1 END;
-  IF draws <= 0 THEN
+  -- What the sequence has given out already may lie in advance with another session, which would use it from now on.
+  IF draws <= 0 AND q.seqcache = 1 THEN
     RETURN true;
   END IF;
   IF q.seqcycle OR q.seqcache > 1 OR draws > ${DRAW_FIRST} THEN

@@ -7,6 +7,7 @@ import { makeWorld, type World } from '../world.testing.ts';
 /** `[apply] batch_bytes`: the queue holds twice as much. */
 const BATCH_BYTES = 256 * 1024;
 const ROW_BYTES = 8 * 1024;
+const STREAM = 'DROVER_CDC_east_0';
 
 const SCHEMA = `
 CREATE TABLE t (tenant text NOT NULL, id bigint NOT NULL, data bytea NOT NULL, PRIMARY KEY (tenant, id));
@@ -50,6 +51,16 @@ async function blocked(): Promise<number> {
     `SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name LIKE 'drover apply%' AND wait_event_type = 'Lock'`,
   );
   return rows[0]?.n ?? 0;
+}
+
+/** Consumers of single tenants that were given something. */
+async function readBy(): Promise<number> {
+  let count = 0;
+  for await (const { config, delivered } of w.bus.jsm.consumers.list(STREAM)) {
+    const subjects = config.filter_subjects ?? [config.filter_subject ?? '>'];
+    if (delivered.stream_seq > 0 && subjects.every((subject) => /[^*>]$/.test(subject))) count++;
+  }
+  return count;
 }
 
 describe('a tenant with a backlog', () => {
@@ -126,19 +137,34 @@ describe('lanes', () => {
       ['gold', 'gold'],
       ['plain', 'standard'],
     ] as const) {
-      await w.tenant(name, 'catchup');
+      await w.tenant(name, 'copying');
       const entry = { isolation: 'column', tier, users: {}, state: 'active', createdAt: '' } as const;
       await catalog.tenants.create(name, { tenant: tenantId(name), ...entry });
       await write(name, 128); // 1 MiB
     }
     await w.capture({ single: true });
-    await w.start();
+    let begun = true;
+    await w.start({
+      failpoint: async (step) => {
+        if (step !== 'written' || begun) return;
+        begun = true;
+        await w.waitFor('both lanes read', async () => (await readBy()) === 2);
+      },
+    });
+    // All of it is due, to both at once: lanes follow the main lane.
+    await w.waitFor('the main lane is at the end', async () => {
+      const { state } = await w.bus.jsm.streams.info(STREAM);
+      const { rows } = await w.target.query(`SELECT stream_seq::int AS seq FROM drover.stream_position`);
+      return rows[0]?.seq === state.last_seq;
+    });
+    begun = false;
+    await w.target.query(`UPDATE drover.tenant SET feed = 'catchup'`);
     await w.settled();
     await catalog.close();
     const { rows } = await w.target.query<{ tenant: string }>('SELECT tenant FROM written ORDER BY n');
     const order = rows.map(({ tenant }) => tenant);
     const plain = order.slice(0, order.lastIndexOf('gold')).filter((tenant) => tenant === 'plain').length;
-    // A quarter, give or take what a turn of each is, and the turn before the tier was known.
+    // A quarter, give or take what a turn of each is.
     expect(plain * ROW_BYTES).toBeGreaterThanOrEqual(0.5 * BATCH_BYTES);
     expect(plain * ROW_BYTES).toBeLessThanOrEqual(2 * BATCH_BYTES);
     await w.same(['t']);
