@@ -1,6 +1,8 @@
 /**
  * What a batch means: for every entry the decision of the table, for every tenant its row afterwards. Pure: the rows as read
  * under lock come in and are moved on in memory; the transaction then writes what this says, or nothing of it.
+ *
+ * Longer than our files are: each case of the table moves the same rows and lists, in the order of the entries.
  */
 import { assert, type ClusterId, type DroverError, describeError, type Lsn } from '@drover/core';
 import type { Transaction } from '../changes/decoded-block.ts';

@@ -1,7 +1,7 @@
 /** One message of a stream as the pipelines pass it on: decoded once, cut by transactions where needed. */
 import { type BlockHeader, readHeader, type StreamedHeader } from '@drover/block';
 import { HEARTBEAT_TOKEN, type InMessage } from '@drover/bus';
-import { DroverError, type Lsn, tenantFromToken } from '@drover/core';
+import { DroverError, LSN_ZERO, type Lsn, tenantFromToken } from '@drover/core';
 import { parseMessage } from '../apply/messages.ts';
 import { type DecodedBlock, decodeBlock, type Reading } from './decoded-block.ts';
 import { unopenedBlock } from './unseal.ts';
@@ -31,6 +31,20 @@ export interface Entry {
   /** It speaks of a transaction that had not committed. A `part` is not decoded here: who writes it reads it. */
   readonly early: EarlyHeader | null;
 }
+
+/** An entry of which nothing is known but what is said of it. */
+export const NO_ENTRY: Omit<Entry, 'kind' | 'tenant' | 'seq' | 'firstSeq'> = {
+  size: 0,
+  block: null,
+  from: 0,
+  to: 0,
+  error: null,
+  traceparent: undefined,
+  safeLsn: LSN_ZERO,
+  timeMs: 0,
+  begin: null,
+  early: null,
+};
 
 export type EarlyHeader = BlockHeader & { readonly streamed: StreamedHeader };
 

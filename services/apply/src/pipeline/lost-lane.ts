@@ -1,9 +1,9 @@
 /** A tenant's own consumer cannot go on: what that means, and for whom. */
 import { streamState } from '@drover/bus';
-import { DroverError, isCancelled, LSN_ZERO } from '@drover/core';
+import { DroverError, isCancelled } from '@drover/core';
 import type { BatchResult, Target } from '../apply/batch.ts';
 import { park, verdictOf } from '../apply/executor.ts';
-import type { Entry } from '../changes/entry.ts';
+import { type Entry, NO_ENTRY } from '../changes/entry.ts';
 import type { Lane, LanesOptions } from './lane.ts';
 
 /** Parks the tenant in front of what it could not read; null: there was nothing to be said. @throws what is not this tenant's loss alone */
@@ -16,18 +16,8 @@ export async function parkLost(
   if (isCancelled(failure)) return null;
   if (verdictOf(failure) !== 'tenant') throw failure;
   if (isRecreated(failure) && (await isEverybodys(lane, options))) throw failure;
-  const nothing = { kind: 'damaged' as const, tenant: lane.tenant, block: null, from: 0, to: 0, size: 0 };
-  const entry: Entry = {
-    ...nothing,
-    seq: lane.seq + 1,
-    firstSeq: lane.seq + 1,
-    error: null,
-    traceparent: undefined,
-    safeLsn: LSN_ZERO,
-    timeMs: 0,
-    begin: null,
-    early: null,
-  };
+  const seq = lane.seq + 1;
+  const entry: Entry = { ...NO_ENTRY, kind: 'damaged', tenant: lane.tenant, seq, firstSeq: seq };
   return park(await target(), entry, failure, options.deps.log);
 }
 

@@ -17,14 +17,13 @@ import {
   describeError,
   isCancelled,
   LSN_MAX,
-  LSN_ZERO,
   type Lsn,
   type Share,
   sleep,
 } from '@drover/core';
 import type { BatchResult } from '../apply/batch.ts';
 import { type DecodedBlock, decodeBlock } from '../changes/decoded-block.ts';
-import type { EarlyHeader, Entry } from '../changes/entry.ts';
+import { type EarlyHeader, type Entry, NO_ENTRY } from '../changes/entry.ts';
 
 import type { PipelineDeps } from '../pipeline/deps.ts';
 import { Abandoned } from './abandoned.ts';
@@ -46,20 +45,6 @@ const LOOK_MS = 250;
 const LEFT_MAX = 4;
 /** Without a row for so long it lets go of its locks. */
 const IDLE_MS = 600_000;
-
-const NO_ENTRY: Omit<Entry, 'tenant' | 'seq' | 'firstSeq'> = {
-  size: 0,
-  kind: 'block',
-  block: null,
-  from: 0,
-  to: 1,
-  error: null,
-  traceparent: undefined,
-  safeLsn: LSN_ZERO,
-  timeMs: 0,
-  begin: null,
-  early: null,
-};
 
 export class Group {
   readonly xid: number;
@@ -295,7 +280,15 @@ export class Group {
     // Until it ends others wait for it, and holding it would hold up whoever reads the replica.
     if (block.truncates.size > 0) throw new Abandoned('it empties a table');
     const { seq, firstSeq, data } = message;
-    const entry = { ...NO_ENTRY, tenant: header.tenant, seq, firstSeq, size: data.length };
+    const entry = {
+      ...NO_ENTRY,
+      kind: 'block' as const,
+      to: 1,
+      tenant: header.tenant,
+      seq,
+      firstSeq,
+      size: data.length,
+    };
     this.#pieces.push({ tenant: tenant.number, entry, block });
   }
 

@@ -5,6 +5,9 @@
  *
  * Where a large transaction is cut depends on its rows alone (never on time, memory or what was sent before): a new
  * reader cuts at the same places, so that (commit LSN, part) names the same rows for ever.
+ *
+ * Longer than our files are: one visitor, whose methods all move the state of the transaction at hand. What has state of its own stands beside it
+ * (lane.ts, streamed.ts, ruled.ts, ddl.ts, tenant-directory.ts).
  */
 import type { BlockWriter, Relation } from '@drover/block';
 import { assert, epoch, LSN_ZERO, type Lsn, type TenantId, UNASSIGNED } from '@drover/core';

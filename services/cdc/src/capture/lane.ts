@@ -2,6 +2,8 @@
  * A lane is one database's share of one partition: the open blocks of its tenants, the blocks that are finished but not
  * published, and the marks of what is in the stream. A flush group takes everything a lane holds, so that everything at
  * or below a group's safe LSN is in earlier groups. Pure: no clock, no I/O.
+ *
+ * Longer than our files are: open blocks, finished ones and what is said of them are counted together, and a flush takes them in one step.
  */
 import { type BlockHeader, BlockWriter, Packer, type StreamedHeader } from '@drover/block';
 import type { ClusterId, Epoch, Lsn, TenantId } from '@drover/core';

@@ -3,6 +3,8 @@
  * again; what makes going on unsafe ends the service: a fenced publisher, a broken invariant, a database never set up.
  *
  * Lanes and the groups in flight outlive a connection: after a reconnect the marks tell what the source sends again.
+ *
+ * Longer than our files are: it wires the parts of one reading and outlives each of them; what they decide stands in files of their own beside it.
  */
 
 import { randomBytes } from 'node:crypto';
