@@ -95,9 +95,9 @@ describe('traces', () => {
       ready: () => null,
       otlpUrl: `http://127.0.0.1:${port}/`,
     });
-    const commit = telemetry.tracer.startSpan('commit');
+    const commit = telemetry.tracer!.startSpan('commit');
     const header = traceparentOf(commit);
-    const apply = telemetry.tracer.startSpan('apply', {}, contextFrom(header));
+    const apply = telemetry.tracer!.startSpan('apply', {}, contextFrom(header));
     expect(apply.spanContext().traceId).toBe(commit.spanContext().traceId);
     apply.end();
     commit.end();
@@ -111,10 +111,8 @@ describe('traces', () => {
     expect(sent).toContain(`"parentSpanId":"${commit.spanContext().spanId}"`);
   });
 
-  it('are recorded nowhere, and put nothing into headers, without a collector', async () => {
-    const span = (await start()).tracer.startSpan('commit');
-    expect(span.isRecording()).toBe(false);
-    expect(traceparentOf(span)).toBeUndefined();
+  it('are not made without a collector', async () => {
+    expect((await start()).tracer).toBeNull();
   });
 
   it('do not keep a service from ending when the collector is gone', async () => {
@@ -129,7 +127,7 @@ describe('traces', () => {
       ready: () => null,
       otlpUrl: `http://127.0.0.1:${port}`,
     });
-    telemetry.tracer.startSpan('commit').end();
+    telemetry.tracer!.startSpan('commit').end();
     const began = performance.now();
     await telemetry.close();
     expect(performance.now() - began).toBeLessThan(4000);

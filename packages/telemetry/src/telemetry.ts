@@ -5,7 +5,7 @@ import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { MeterProvider } from '@opentelemetry/sdk-metrics';
-import { AlwaysOffSampler, BatchSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
+import { BatchSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import { serveSignals } from './http.ts';
 import { createLogger, type Logger, type LogLevel } from './logger.ts';
 import { type Metrics, metricsOf } from './metrics.ts';
@@ -31,7 +31,8 @@ export interface TelemetryOptions {
 export interface Telemetry extends Closeable {
   readonly log: Logger;
   readonly metrics: Metrics;
-  readonly tracer: Tracer;
+  /** Null: nobody collects spans, and none is made. */
+  readonly tracer: Tracer | null;
   /** `http://host:port`, with `/metrics`, `/livez`, `/readyz`. */
   readonly url: string;
 }
@@ -65,25 +66,24 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
     ...(options.warnings === undefined ? {} : { warnings: options.warnings }),
   });
   const meters = new MeterProvider({ resource, readers: [exporter] });
-  const tracers = new TracerProvider(
+  const tracers =
     options.otlpUrl === undefined
-      ? { resource, sampler: new AlwaysOffSampler() }
-      : {
+      ? null
+      : new TracerProvider({
           resource,
           spanProcessors: [
             new BatchSpanProcessor({ exporter: new OTLPTraceExporter({ url: tracesUrl(options.otlpUrl) }) }),
           ],
-        },
-  );
+        });
   return {
     log,
     metrics: metricsOf(meters.getMeter('drover')),
-    tracer: tracers.getTracer('drover'),
+    tracer: tracers?.getTracer('drover') ?? null,
     url: server.url,
     close: async () => {
       await server.close();
       const done = new AbortController();
-      const flushed = Promise.allSettled([tracers.shutdown(), meters.shutdown()]).then(() => done.abort());
+      const flushed = Promise.allSettled([tracers?.shutdown(), meters.shutdown()]).then(() => done.abort());
       await Promise.race([flushed, sleep(FLUSH_MS, done.signal)]);
     },
   };

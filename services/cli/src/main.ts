@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --external-memory-accounted-in-global-limit --initial-old-space-size=96 --heap-growing-percent=100
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { defaultDataDir, type PgMajor } from '@drover/local';

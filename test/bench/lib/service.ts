@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Closeable, DroverError, must } from '@drover/core';
+import { type Closeable, DroverError, must, NODE_FLAGS } from '@drover/core';
 import { watchProcess } from '@drover/testkit';
 
 const CLI = fileURLToPath(new URL('../../../services/cli/src/main.ts', import.meta.url));
@@ -39,6 +39,7 @@ export async function startService(place: ServicePlace, name: string, cluster?: 
   const child = spawn(
     process.execPath,
     [
+      ...NODE_FLAGS,
       ...profile,
       CLI,
       'run',

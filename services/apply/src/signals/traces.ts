@@ -9,6 +9,7 @@ export function applyTraces(
   tracer: Telemetry['tracer'],
   cluster: string,
 ): (result: BatchResult, seconds: number) => void {
+  if (tracer === null) return () => {};
   return (result, seconds) => {
     let spans = 0;
     let last: string | undefined;

@@ -52,6 +52,12 @@ describe('flushing', () => {
     ],
     ['far behind: within bounds', { ...BEHIND, blocks: 900, waitingBytes: 1_000_000 }, 120, 'flush'],
     ['far behind: and not for ever', { ...BEHIND, waitingBytes: 500_000 }, 300, 'flush'],
+    [
+      'far behind for long: no longer than a second',
+      { ...BEHIND, behindMs: 60_000, waitingBytes: 500_000 },
+      120,
+      980,
+    ],
     ['far behind: a block is full', { ...BEHIND, largestBytes: 1000 }, 120, 'flush'],
     ['somebody waits for a barrier', { inFlightGroups: 5, urgent: true }, 100, 'flush'],
   ])('%s', (_, load, nowMs, answer) => {

@@ -42,7 +42,7 @@ const LANE_BLOCKS = 4;
 const WORTH_BYTES = 64 * 1024;
 /** Behind by less than this is no catching up: a pause of the garbage collector, a busy neighbour. */
 const BEHIND_MS = 100;
-const COLLECT_MS_MAX = 500;
+const COLLECT_MS_MAX = 1000;
 /**
  * Groups are no closer together than this. What comes seldom goes at once; of thousands of small transactions a second several share a group,
  * a write to the bus and a batch at the replica, each of which costs more than the rows in it.

@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Relation } from '@drover/block';
 import { Packer, Sealer, type SealingKeys } from '@drover/block';
-import { type Bus, type Publisher, publishEvent } from '@drover/bus';
+import { type Bus, type OutMessage, type Publisher, publishEvent } from '@drover/bus';
 import type { Config } from '@drover/config';
 import {
   assert,
@@ -74,7 +74,8 @@ export interface DatabaseReaderOptions {
   readonly heldBytes: number;
   readonly log: Logger;
   readonly metrics: CdcMetrics;
-  readonly tracer: Tracer;
+  /** Null: no span is made. */
+  readonly tracer: Tracer | null;
   /** Null: what the bus has acknowledged is confirmed. */
   readonly replicas: ReplicaPositions | null;
   readonly keys: SealingKeys;
@@ -431,8 +432,10 @@ export class DatabaseReader {
       const publisher = publishers[lane.partition];
       assert(publisher !== undefined, 'a publisher for each partition');
       lane.assigned = () => publisher.assigned;
-      const publish = (group: Group) =>
-        traceGroup(tracer, group, (m) => publisher.publishGroup(m, group.safeLsn, group.anew));
+      const publish = (group: Group): Promise<void> => {
+        const send = (m: readonly OutMessage[]) => publisher.publishGroup(m, group.safeLsn, group.anew);
+        return tracer === null ? send(group.messages) : traceGroup(tracer, group, send);
+      };
       return { lane, inFlight: [], fed, oldestAtMs: 0, notify: () => {}, publish };
     });
     this.#lineage = { systemId: source.systemId, generation: source.generation };

@@ -4,7 +4,7 @@ import { formatLsn } from '@drover/core';
 import { type Telemetry, traceparentOf } from '@drover/telemetry';
 import type { Group } from '../capture/lane.ts';
 
-export type Tracer = Telemetry['tracer'];
+export type Tracer = NonNullable<Telemetry['tracer']>;
 
 /** SpanKind.PRODUCER and SpanStatusCode.ERROR of the OpenTelemetry API. */
 const PRODUCER = 3;

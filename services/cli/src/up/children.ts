@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { Backoff, type Deferred, DroverError, deferred, sleep } from '@drover/core';
+import { Backoff, type Deferred, DroverError, deferred, NODE_FLAGS, sleep } from '@drover/core';
 import { tailOf } from './log-tail.ts';
 
 export interface ChildSpec {
@@ -103,7 +103,7 @@ export class Child {
     const log = openSync(this.spec.logFile, 'a');
     const child = spawn(
       process.execPath,
-      ['--disable-warning=ExperimentalWarning', this.#entry, ...this.spec.args],
+      [...NODE_FLAGS, '--disable-warning=ExperimentalWarning', this.#entry, ...this.spec.args],
       {
         stdio: ['ignore', log, log, 'ipc'],
         detached: true, // Ctrl-C in the terminal reaches only the parent, which stops the children in order
