@@ -78,6 +78,8 @@ export interface Config {
     readonly heartbeatMs: number;
     /** How long everybody waits for one sealed tenant's key. */
     readonly keyPatienceMs: number;
+    /** The decoder at the source holds so much of transactions in progress; beyond, the largest comes before it has committed. */
+    readonly streamAboveBytes: number;
     /** Bounds beyond which the slot is warned of: WAL kept, WAL that may still be written, time until then. */
     readonly warnRetained: number;
     readonly warnSafeWal: number;

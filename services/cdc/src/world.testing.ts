@@ -130,6 +130,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       inFlightBytes: 4 << 20,
       heartbeatMs: 200,
       keyPatienceMs: 60_000,
+      streamAboveBytes: 32 << 20,
       ...WARN,
       ...options.cdc,
     },

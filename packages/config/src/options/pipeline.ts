@@ -41,6 +41,14 @@ export const CDC: readonly Option[] = [
     { min: 0 },
   ),
   cdc(
+    'stream_above_bytes',
+    'size',
+    32 * MiB,
+    '"8MiB"',
+    'A transaction is published before it has committed when PostgreSQL’s decoder would hold more than this (or than its `logical_decoding_work_mem`, if that is less), in chunks of about this size, behind each of which everybody waits. Smaller: that wait is shorter. Larger: transactions of many tenants make fewer and larger blocks.',
+    { min: 64 * KiB, max: GiB },
+  ),
+  cdc(
     'warn_retained',
     'size',
     4 * GiB,

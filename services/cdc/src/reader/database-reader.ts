@@ -109,11 +109,6 @@ export interface ReaderStatus {
 const RETRY_RESYNC_MS = 3000;
 const LAST_WORDS_MS = 1000;
 const KEYLESS_TOLD_MAX = 100;
-/**
- * The decoder holds so much of transactions in progress; beyond, the largest comes before it has committed. Each chunk of such a transaction is
- * what others wait behind; a chunk's rows leave tenant by tenant, so that many tenants make small blocks of a small one.
- */
-const STREAM_ABOVE_BYTES = 32 * 1024 * 1024;
 
 export class DatabaseReader {
   readonly #options: DatabaseReaderOptions;
@@ -283,7 +278,7 @@ export class DatabaseReader {
         publication: PUBLICATION,
         startLsn: LSN_ZERO,
         protoVersion: 2,
-        ...(this.#wholeUntil === null ? { streamAboveBytes: STREAM_ABOVE_BYTES } : {}),
+        ...(this.#wholeUntil === null ? { streamAboveBytes: config.cdc.streamAboveBytes } : {}),
         messages: true,
         origin: 'none',
         binary: form === 'binary',
