@@ -41,8 +41,11 @@ export interface GroupOptions {
 
 /** How often it looks whether its tenants are still fed. */
 const LOOK_MS = 250;
-/** The main lane waits for what is left of a transaction when it is no more than so many parts. */
+/** The main lane waits for what is left of a transaction when it is no more than so many parts, */
 const LEFT_MAX = 4;
+/** or when it will be written before its tenants could be handed over, at this rate: of parts as they are stored, on a busy machine. */
+const BYTES_PER_MS = 8 * 1024;
+const MS_PER_PART = 0.5;
 /** Without a row for so long it lets go of its locks. */
 const IDLE_MS = 600_000;
 
@@ -57,8 +60,9 @@ export class Group {
   #passed = 0;
   #moved: Deferred<void> = deferred();
   #tick: Deferred<void> = deferred();
-  /** By sequence of the part: may its rows be written? */
-  readonly #ready = new Map<number, boolean>();
+  /** By sequence of the part: may its rows be written, and how large is it? Those that the main lane has passed and we have not. */
+  readonly #ready = new Map<number, { readonly ready: boolean; readonly bytes: number }>();
+  #leftBytes = 0;
   /** Number of each tenant, in order; and the part that comes next. */
   readonly #tenants = new Map<string, { readonly number: number; next: number }>();
   /** Tenants whose rows are, or will be, written here. */
@@ -91,7 +95,8 @@ export class Group {
 
   /** The main lane has passed everything up to `seq`, this part too. */
   part(entry: Entry, ready: boolean): void {
-    this.#ready.set(entry.seq, ready);
+    this.#ready.set(entry.seq, { ready, bytes: entry.size });
+    this.#leftBytes += entry.size;
     if (ready && entry.early?.part === 0) this.#taken.add(entry.tenant);
   }
 
@@ -155,7 +160,8 @@ export class Group {
     ms: number,
   ): Promise<BatchResult | null> {
     // With so much left to write, waiting would only hold the others of the partition up.
-    const patienceMs = this.#ready.size > LEFT_MAX ? 0 : ms;
+    const soon = this.#ready.size <= LEFT_MAX || this.#leftMs <= ms;
+    const patienceMs = soon ? ms : 0;
     const late = new AbortController();
     const written = await Promise.race([
       this.#written.promise,
@@ -178,6 +184,10 @@ export class Group {
       this.#stop.abort(new Abandoned('it is decided'));
       await this.#ended.promise;
     }
+  }
+
+  get #leftMs(): number {
+    return this.#leftBytes / BYTES_PER_MS + this.#ready.size * MS_PER_PART;
   }
 
   #wake(): void {
@@ -232,8 +242,9 @@ export class Group {
 
   async #part(message: InMessage, header: BlockHeader, last: boolean): Promise<void> {
     while (this.#passed < message.seq) await this.#looking(this.#moved.promise);
-    const ready = this.#ready.get(message.seq) ?? false;
+    const { ready, bytes } = this.#ready.get(message.seq) ?? NOT_READY;
     this.#ready.delete(message.seq);
+    this.#leftBytes -= bytes;
     const known = this.#tenants.get(header.tenant);
     if (known !== undefined && !ready) throw new Abandoned(`${header.tenant} is not live any more`);
     const key = this.#options.deps.unsealing.ready(message.data);
@@ -359,3 +370,5 @@ export class Group {
     if (fed < this.#tenants.size) throw new Abandoned('a tenant is not live any more');
   }
 }
+
+const NOT_READY = { ready: false, bytes: 0 };
