@@ -40,6 +40,8 @@ export interface AssemblerOptions {
   readonly events: AssemblerEvents;
   /** Tuple bytes of one transaction in one lane after which it is cut. Changing it changes where transactions are cut. */
   readonly partBytes?: number;
+  /** Of transactions in progress: pieces of no more tenants are not collected. */
+  readonly fewTenants?: number;
   /** Name of this reading of the source; no two have the same. */
   readonly attempt?: string;
   /** Tenants whose rows are withheld. May shrink at any time. */
@@ -102,6 +104,7 @@ export class Assembler implements PgoutputVisitor {
       attempt: options.attempt ?? '',
       epochs: options.epochs,
       partBytes: options.partBytes ?? STREAMED_PART_BYTES,
+      ...(options.fewTenants === undefined ? {} : { fewTenants: options.fewTenants }),
       onCut: (lane) => options.events.onCut(lane),
     });
     this.#heartbeats = options.lanes.map(

@@ -230,11 +230,6 @@ export class Lane {
     for (const open of this.#open) this.#settle(open);
   }
 
-  /** The same for one tenant. */
-  settleTenant(open: OpenTenant): void {
-    if (open.writer !== null) this.#settle(open);
-  }
-
   /** A block of a transaction that came before it had committed, or of what became of it; behind all that is finished. */
   pushStreamed(to: Pick<OpenTenant, 'tenant' | 'token'>, of: StreamedBlock, writer: BlockWriter): void {
     const { streamed, at, epoch, part } = of;

@@ -127,6 +127,66 @@ describe('a transaction in progress', () => {
     expect(out.map((m) => m.lastLsn)).toEqual([0n, 0n, 0n, 0n, 50n, 50n]);
   });
 
+  describe('of many tenants', () => {
+    const MANY = Array.from({ length: 20 }, (_, i) => `t${i + 10}`);
+    const one = (id: string, text = 'x') =>
+      chunk(9, () => {
+        for (const tenant of MANY) insert(to, 100, tuple(id, tenant, text));
+      });
+
+    it('is collected until each part is worth it, and leaves with what is left at the commit', () => {
+      one('1');
+      one('2');
+      expect(out).toEqual([]);
+      one('3', 'x'.repeat(1950)); // with what came before as much as four pieces of 10,000
+      expect(out.length).toBe(20);
+      expect(brief()[0]).toBe('t10 | part 0 of 9 | #0 | 1 2 3 | 9');
+      expect(brief()[19]).toBe('t29 | part 0 last of 9 | #0 | 1 2 3 | 9');
+      one('4');
+      commit(9, 50);
+      flush();
+      expect(out.length).toBe(61);
+      expect(brief()[39]).toBe('t29 | part 1 last of 9 | #1 | 4 | 9');
+      expect(brief()[40]).toBe('_heartbeat | together 20 of 9');
+      expect(brief()[60]).toBe('t29 | commit 9 of 2 from 40');
+    });
+
+    it('stands behind what was committed while it was collected', () => {
+      one('1');
+      small(30, () => row('8', 't12'));
+      one('2', 'x'.repeat(2000));
+      expect(brief().slice(0, 2)).toEqual(['t12 | 8', 't10 | part 0 of 9 | #0 | 1 2 | 9']);
+      expect(out.length).toBe(21);
+    });
+
+    it('has what is rolled back before the word that it is', () => {
+      to.streamStart(9);
+      for (const tenant of MANY) row('1', tenant, 7);
+      to.streamStop();
+      to.streamAbort(9, 7);
+      flush();
+      expect(out.length).toBe(21);
+      expect(brief()[20]).toBe('_heartbeat | rollback 7 of 9');
+      one('2');
+      to.streamAbort(9, 9);
+      flush();
+      expect(brief().slice(21)).toEqual(['_heartbeat | rollback 9 of 9']);
+    });
+
+    it('is collected within bounds, however many transactions there are', () => {
+      reader('first', 8 * 1024 * 1024);
+      const large = 'x'.repeat(300_000);
+      for (const xid of [5, 6, 7]) {
+        chunk(xid, () => {
+          for (const tenant of MANY) insert(to, 100, tuple(String(xid), tenant, large));
+        });
+      }
+      expect(new Set(out.map((m) => said(readHeader(m.block).streamed)))).toEqual(
+        new Set(['part 0 of 7', 'part 0 last of 7']),
+      );
+    });
+  });
+
   it('is cut where it is large', () => {
     reader('first', 30);
     chunk(9, () => {

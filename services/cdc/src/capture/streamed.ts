@@ -1,7 +1,7 @@
 /**
  * Transactions that come before they have committed (docs/adr/0007-streamed-transactions.md). Their rows leave as parts, tenant by tenant,
- * as they come: nothing of them is kept beyond one piece of a lane, and nothing beyond the end of a chunk. What became of a transaction is told
- * by a few bytes when the source has decided. Pure.
+ * as they come: of few tenants at the end of a chunk, of many when there is enough for each of them, so nothing is kept beyond one piece of a lane. What became of a
+ * transaction is told by a few bytes when the source has decided. Pure.
  *
  * An attempt is one reading of the source. What PostgreSQL sends of a subtransaction that is being rolled back differs from one reading to the
  * next, so parts of two attempts are never mixed: a new reader begins the transaction anew.
@@ -30,8 +30,10 @@ export class NotStreamed extends Error {
 export interface StreamedOptions {
   readonly attempt: string;
   readonly epochs: EpochMap;
-  /** Tuple bytes of one transaction in one lane after which a piece is published. */
+  /** Tuple bytes of one transaction in one lane after which a piece is published; of many tenants, up to {@link PIECE_PARTS} times as many. */
   readonly partBytes: number;
+  /** Pieces of no more tenants are not collected; default 16. */
+  readonly fewTenants?: number;
   /** Publish the lane now. */
   readonly onCut: (lane: Lane) => void;
 }
@@ -82,6 +84,13 @@ class Streamed {
 /** What a row costs beside its tuple. */
 const ROW_BYTES = 16;
 const MESSAGES_MAX = 1000;
+/** A piece of no more tenants leaves at the end of its chunk, */
+const FEW_TENANTS = 16;
+/** one of more when it has so much for each: a part costs reader, bus and replica about what this many bytes of rows do. */
+const WORTH_BYTES = 16 * 1024;
+const PIECE_PARTS = 4;
+/** Of all transactions in progress, so much is kept from one chunk to the next. */
+const KEPT_BYTES_MAX = 16 * 1024 * 1024;
 /** The LSN and time of what has not committed. */
 const NOT_COMMITTED: TransactionAt = { commitLsn: 0n as Lsn, commitTimeUs: 0n, xid: 0 };
 /** Which subtransaction the rows behind it are of; stands in parts only. */
@@ -95,9 +104,13 @@ export class StreamedTransactions {
   readonly #transactions = new Map<number, Streamed>();
   #current: Streamed | null = null;
   #subxid = 0;
+  /** Tuple bytes in open pieces. */
+  #kept = 0;
+  readonly #few: number;
 
   constructor(options: StreamedOptions) {
     this.#options = options;
+    this.#few = options.fewTenants ?? FEW_TENANTS;
   }
 
   /** Changes of a transaction in progress are coming. */
@@ -131,7 +144,17 @@ export class StreamedTransactions {
     const current = this.#current;
     this.#current = null;
     if (current === null) return;
-    for (const [lane, share] of current.lanes) this.#cut(current, lane, share);
+    const full = this.#kept > KEPT_BYTES_MAX;
+    for (const [lane, there] of current.lanes)
+      if (full || there.open.length <= this.#few || there.bytes >= this.#enough(there))
+        this.#publish(current, lane, there);
+  }
+
+  /** Of many tenants, what makes their parts worth their cost. */
+  #enough({ open }: LaneShare): number {
+    const { partBytes } = this.#options;
+    if (open.length <= this.#few) return partBytes;
+    return Math.max(partBytes, Math.min(PIECE_PARTS * partBytes, open.length * WORTH_BYTES));
   }
 
   /** Where a row of the tenant goes. Null: nowhere, it will come again. */
@@ -148,16 +171,16 @@ export class StreamedTransactions {
       there = { fromSeq: lane.assigned(), shares: new Map(), open: [], bytes: 0, cuts: 0 };
       current.lanes.set(lane, there);
     }
-    if (there.bytes >= this.#options.partBytes) this.#cut(current, lane, there);
+    if (there.bytes >= this.#enough(there)) this.#publish(current, lane, there);
     there.bytes += bytes + ROW_BYTES;
+    this.#kept += bytes + ROW_BYTES;
     const share = there.shares.get(open.token) ?? newShare(open);
     there.shares.set(open.token, share);
-    return this.#writerOf(current, there, share, open);
+    return this.#writerOf(current, there, share);
   }
 
-  #writerOf(current: Streamed, there: LaneShare, share: Share, open: OpenTenant): BlockWriter {
+  #writerOf(current: Streamed, there: LaneShare, share: Share): BlockWriter {
     if (share.writer === null) {
-      open.lane.settleTenant(open); // what the tenant committed before stands before
       share.writer = spare.take();
       share.writer.begin(NOT_COMMITTED.commitLsn, 0n, current.xid);
       share.run = -1;
@@ -201,6 +224,8 @@ export class StreamedTransactions {
     known.rollbacks = true;
     known.runOf = -1;
     if (known.messages.length > 0) this.#makeWhole(known);
+    // What is rolled back stands before the word that it is.
+    for (const [lane, there] of known.lanes) this.#cut(known, lane, there);
     this.#tell(known, subxid);
   }
 
@@ -228,6 +253,7 @@ export class StreamedTransactions {
       this.#rollback(lane, xid, xid);
       return;
     }
+    this.#cut(known, lane, there);
     lane.settleEarlier();
     lane.urgent = true;
     const together = spare.take();
@@ -264,6 +290,8 @@ export class StreamedTransactions {
   #void(known: Streamed): void {
     for (const there of known.lanes.values()) {
       for (const share of there.open) if (share.writer !== null) spare.give(share.writer);
+      this.#kept -= there.bytes;
+      there.bytes = 0;
       there.open = [];
     }
     this.#tell(known, known.xid);
@@ -281,10 +309,18 @@ export class StreamedTransactions {
     spare.give(writer);
   }
 
+  #publish(current: Streamed, lane: Lane, there: LaneShare): void {
+    if (there.open.length === 0) return;
+    this.#cut(current, lane, there);
+    this.#options.onCut(lane);
+  }
+
+  /** Closes the piece at hand, behind whatever has committed before any of its rows. */
   #cut(current: Streamed, lane: Lane, there: LaneShare): void {
-    const { attempt, epochs, onCut } = this.#options;
+    const { attempt, epochs } = this.#options;
     const { open } = there;
     if (open.length === 0) return;
+    lane.settleEarlier();
     for (const [i, share] of open.entries()) {
       const { tenant, token, writer } = share;
       if (writer === null) continue;
@@ -297,9 +333,9 @@ export class StreamedTransactions {
       spare.give(writer);
     }
     there.open = [];
+    this.#kept -= there.bytes;
     there.bytes = 0;
     there.cuts++;
-    onCut(lane);
   }
 }
 
