@@ -29,6 +29,7 @@ import type { PipelineDeps } from '../pipeline/deps.ts';
 import { Abandoned } from './abandoned.ts';
 import type { CommitSide } from './commit-together.ts';
 import { OpenTransaction, type Piece } from './open-transaction.ts';
+import { patienceMs } from './patience.ts';
 
 export interface GroupOptions {
   readonly deps: PipelineDeps;
@@ -41,11 +42,6 @@ export interface GroupOptions {
 
 /** How often it looks whether its tenants are still fed. */
 const LOOK_MS = 250;
-/** The main lane waits for what is left of a transaction when it is no more than so many parts, */
-const LEFT_MAX = 4;
-/** or when it will be written before its tenants could be handed over, at this rate: of parts as they are stored, on a busy machine. */
-const BYTES_PER_MS = 8 * 1024;
-const MS_PER_PART = 0.5;
 /** Without a row for so long it lets go of its locks. */
 const IDLE_MS = 600_000;
 
@@ -109,11 +105,6 @@ export class Group {
     return this.#ended.promise;
   }
 
-  /** How many have rows here. */
-  get tenants(): number {
-    return this.#taken.size;
-  }
-
   /** Until it has ended: then its rows are committed, or gone. */
   holds(tenant: string): boolean {
     return this.#taken.has(tenant);
@@ -150,22 +141,19 @@ export class Group {
   }
 
   /**
-   * The main lane has come to the commit. The result when everything was written and has been committed, within `ms`; null: the tenants'
+   * The main lane has come to the commit. The result when everything was written and has been committed, soon enough (patience.ts); null: the tenants'
    * lanes come to it, in their own time.
    */
   async commit(
     entry: Entry,
     header: EarlyHeader & { streamed: StreamedTogether },
     side: CommitSide,
-    ms: number,
   ): Promise<BatchResult | null> {
-    // With so much left to write, waiting would only hold the others of the partition up.
-    const soon = this.#ready.size <= LEFT_MAX || this.#leftMs <= ms;
-    const patienceMs = soon ? ms : 0;
+    const left = { parts: this.#ready.size, bytes: this.#leftBytes };
     const late = new AbortController();
     const written = await Promise.race([
       this.#written.promise,
-      sleep(patienceMs, late.signal).then(() => undefined),
+      sleep(patienceMs(left, this.#taken.size), late.signal).then(() => undefined),
     ]);
     late.abort();
     if (written === undefined) {
@@ -184,10 +172,6 @@ export class Group {
       this.#stop.abort(new Abandoned('it is decided'));
       await this.#ended.promise;
     }
-  }
-
-  get #leftMs(): number {
-    return this.#leftBytes / BYTES_PER_MS + this.#ready.size * MS_PER_PART;
   }
 
   #wake(): void {

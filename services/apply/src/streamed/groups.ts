@@ -13,12 +13,6 @@ export interface GroupsOptions extends Omit<GroupOptions, 'origin'> {
   readonly onEnded: () => void;
 }
 
-/** How long the main lane waits at a commit for what is left to be written: no longer than handing its tenants over to lanes of their own would take. */
-const INLINE_MS = 50;
-const HAND_OVER_MS = 20;
-/** Others of the partition wait meanwhile, however many tenants it has. */
-const WAIT_MS_MAX = 5000;
-
 export class StreamedGroups {
   readonly #options: GroupsOptions;
   readonly #groups = new Map<string, Group>();
@@ -46,8 +40,7 @@ export class StreamedGroups {
   ): Promise<BatchResult | null> {
     const group = this.#groups.get(keyOf(header));
     if (group === undefined) return null;
-    const ms = Math.min(WAIT_MS_MAX, INLINE_MS + HAND_OVER_MS * group.tenants);
-    return group.commit(entry, header, side, ms);
+    return group.commit(entry, header, side);
   }
 
   /** Are rows of the tenant's written that have neither been committed nor rolled back yet? */
