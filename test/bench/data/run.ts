@@ -1,6 +1,6 @@
 /** Catch-up of Drover and of PostgreSQL's own logical replication on the same WAL, in turns. */
 import type pg from 'pg';
-import type { CaseName, Options } from '../lib/args.ts';
+import { type CaseName, type Options, readerSections } from '../lib/args.ts';
 import { type BenchCase, summarize } from '../lib/report.ts';
 import { mustBeEqual } from './equality.ts';
 import { type CatchUp, catchUp } from './measure.ts';
@@ -38,6 +38,7 @@ export async function benchData(context: BenchContext): Promise<BenchResult> {
     schema: `${MARKER}\n${schema.join('\n')}`,
     tables: ['marker', ...wanted.map(({ name }) => name)],
     profileTo: options.profileTo,
+    sections: readerSections(options),
     say,
   });
   const stop = onAbort(signal, () => world.close());

@@ -13,6 +13,7 @@ import { MARK, MARKER } from '../data/tables.ts';
 import { type ReplicationWorld, startReplicationWorld } from '../data/world.ts';
 import { type Probe, probe } from '../latency/probe.ts';
 import { LIVE_SCHEMA, LIVE_TABLES, REPLICA_SCHEMA } from '../latency/tables.ts';
+import { readerSections } from '../lib/args.ts';
 import { type BenchCase, summarize } from '../lib/report.ts';
 import { percentile } from '../lib/stats.ts';
 import {
@@ -49,6 +50,7 @@ export async function benchFairness(context: BenchContext): Promise<BenchResult>
     replicaSchema: REPLICA_SCHEMA,
     tables: ['marker', ...LIVE_TABLES],
     profileTo: options.profileTo,
+    sections: readerSections(options),
     say,
   });
   const stop = onAbort(signal, () => world.close());

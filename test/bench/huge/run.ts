@@ -8,6 +8,7 @@ import type { Peer } from '../data/peer.ts';
 import { type BenchContext, type BenchResult, onAbort, PEER_NAME } from '../data/run.ts';
 import { createTable, MARK, MARKER, rowOf, TENANTS } from '../data/tables.ts';
 import { type ReplicationWorld, startReplicationWorld } from '../data/world.ts';
+import { readerSections } from '../lib/args.ts';
 import { summarize } from '../lib/report.ts';
 
 /** Of rows as they stand in the WAL's transaction. */
@@ -30,6 +31,7 @@ export async function benchHuge(context: BenchContext): Promise<BenchResult> {
     schema: [MARKER, ...names.map((name) => createTable(name))].join('\n'),
     tables: ['marker', ...names],
     profileTo: options.profileTo,
+    sections: readerSections(options),
     say,
   });
   const stop = onAbort(signal, () => world.close());

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BENCHES, CASES, parseFlags } from './args.ts';
+import { BENCHES, CASES, parseFlags, readerSections } from './args.ts';
 
 describe('parseFlags', () => {
   it('measures everything when nothing is said', () => {
@@ -19,6 +19,12 @@ describe('parseFlags', () => {
     expect(parseFlags(['--only', 'proxy,data', '--cases', 'hot,big'])).toMatchObject({
       benches: ['data', 'proxy'],
       cases: ['big', 'hot'],
+    });
+  });
+  it('sets the reader up as it says', () => {
+    expect(readerSections(parseFlags([]))).toEqual({});
+    expect(readerSections(parseFlags(['--stream-above', '8MiB']))).toEqual({
+      cdc: { stream_above_bytes: '8MiB' },
     });
   });
   it.each([

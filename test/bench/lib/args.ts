@@ -31,6 +31,8 @@ export interface Options {
   readonly rates: readonly number[];
   /** Of one measurement of latency, of fairness and of the proxy. */
   readonly seconds: number;
+  /** `[cdc] stream_above_bytes` of the reader; undefined: as it is by default. */
+  readonly streamAbove: string | undefined;
   readonly profileTo: string | undefined;
   readonly out: string | undefined;
   /** Folder of public data sets for compression, which are no part of the repository. */
@@ -50,6 +52,7 @@ export const HELP = `npm run bench -- [flags]
                     270 bytes each (8000000: 2 GB)
   --rates a,b       transactions a second of latency (default 500,2000)
   --seconds n       of one measurement of latency, fairness and the proxy (default 10)
+  --stream-above s  from which size on the reader has transactions come before they have committed, for example 8MiB (data, huge, fairness)
   --quick           one short round of everything, for a first look
   --profile dir     CPU profiles of Drover's services go there
   --public dir      public data sets for compression (default $DROVER_BENCH_PUBLIC; without: left out)
@@ -70,11 +73,17 @@ export function parseFlags(args: readonly string[], env: NodeJS.ProcessEnv = pro
     megabytes: whole('megabytes', values.megabytes, quick ? 64 : 1024),
     rates: (values.rates ?? '500,2000').split(',').map((rate) => whole('rates', rate, 0)),
     seconds: whole('seconds', values.seconds, quick ? 4 : 10),
+    streamAbove: values['stream-above'],
     profileTo: values.profile,
     out: values.out,
     publicData: values.public ?? env['DROVER_BENCH_PUBLIC'],
     help: values.help === true,
   };
+}
+
+/** What of the configuration the flags change. */
+export function readerSections({ streamAbove }: Options): { cdc?: { stream_above_bytes: string } } {
+  return streamAbove === undefined ? {} : { cdc: { stream_above_bytes: streamAbove } };
 }
 
 function flagsOf(args: readonly string[]) {
@@ -90,6 +99,7 @@ function flagsOf(args: readonly string[]) {
         rates: { type: 'string' },
         seconds: { type: 'string' },
         quick: { type: 'boolean' },
+        'stream-above': { type: 'string' },
         profile: { type: 'string' },
         out: { type: 'string' },
         public: { type: 'string' },
