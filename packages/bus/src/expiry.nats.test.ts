@@ -1,4 +1,4 @@
-import { DroverError, sleep } from '@drover/core';
+import { DroverError, sleep, until } from '@drover/core';
 import { type TestNats, testNats } from '@drover/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { at, connectTo, type Lane, out, ownStream, range } from './bus.testing.ts';
@@ -41,7 +41,7 @@ describe('a reader from under whom messages expire', () => {
       range(400, 1).map((n) => out(n % 2 === 0 ? 'a' : 'b', n)),
       at(0),
     );
-    const options = { ...lane, startSeq: 1, signal: AbortSignal.timeout(20_000) };
+    const options = { ...lane, startSeq: 1, signal: AbortSignal.timeout(60_000) };
     let read = 0;
     const reading = (async () => {
       for await (const _ of consume(bus, token === undefined ? options : { ...options, token })) {
@@ -76,7 +76,11 @@ describe('a reader from under whom messages expire', () => {
     expect(state.first_seq).toBeGreaterThan(65);
     expect(state.consumer_count).toBe(1);
     await publisher.publishGroup([out('a', 14)], at(13));
-    await sleep(200);
+    await until(() => found.length > 1 || undefined, {
+      everyMs: 10,
+      timeoutMs: 30_000,
+      onTimeout: () => new Error(`only ${found.join()}`),
+    });
     stop.abort();
     await reading;
     expect(found).toEqual(['a:1', 'a:14']);
