@@ -6,9 +6,9 @@ import { execFileSync } from 'node:child_process';
 import { chownSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sleep } from '@drover/core';
-import { freePort, type LocalPostgres, startPostgres } from '@drover/local';
+import { type LocalPostgres, startPostgres } from '@drover/local';
 import { slotName } from '@drover/pg';
-import { FaultProxy, testFolder } from '@drover/testkit';
+import { FaultProxy, testFolder, testPort } from '@drover/testkit';
 import pg from 'pg';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import {
@@ -73,7 +73,7 @@ async function makeStandby(): Promise<LocalPostgres> {
   const { password } = postgres.connection();
   return startPostgres({
     dir,
-    port: await freePort(),
+    port: await testPort(),
     major: postgres.major,
     superPassword: password,
     settings: {
