@@ -12,7 +12,7 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 beforeAll(async () => {
   [east, west] = await Promise.all([ownPostgres(), testPostgres()]);
-  w = await world({ servers: { east, west }, proxy: 'pool_size = 4\nhold = "10s"\nlease = "3s"' });
+  w = await world({ servers: { east, west }, proxy: 'pool_size = 4\nhold = "15s"\nlease = "6s"' });
 });
 afterEach(() => w.endClients());
 afterAll(() => w.close());
@@ -52,7 +52,7 @@ test('while a tenant moves its transactions wait and then go to the new primary;
   const fresh = w.client(name).then((late) => late.query('SELECT count(*)::int AS n FROM items'));
   const begun = performance.now();
   await insert(await w.client(other), other, 1);
-  expect(performance.now() - begun).toBeLessThan(8000); // not held
+  expect(performance.now() - begun).toBeLessThan(13_000); // not held
   await sleep(200);
   expect(done).toBe(false);
   await w.moveInDatabase(name, 'east', 'west', 2);
@@ -67,15 +67,17 @@ test('while a tenant moves its transactions wait and then go to the new primary;
 
 test('a hold ends at its deadline with 57P03, and the client goes on', async () => {
   const name = await tenant();
-  const client = await w.client(name);
+  const [client, other] = [await w.client(name), await w.client(name)];
   const { revision } = await w.place(name, moving('west'));
   expect(await quiesce(name, revision, 30_000)).toMatchObject({ quiet: true });
   const begun = performance.now();
-  await expect(client.query('SELECT 1')).rejects.toMatchObject({ code: '57P03', severity: 'ERROR' });
-  await expect(client.query('SELECT $1::int', [1])).rejects.toMatchObject({ code: '57P03' });
-  expect(performance.now() - begun).toBeGreaterThan(19_500);
+  await Promise.all([
+    expect(client.query('SELECT 1')).rejects.toMatchObject({ code: '57P03', severity: 'ERROR' }),
+    expect(other.query('SELECT $1::int', [1])).rejects.toMatchObject({ code: '57P03' }),
+  ]);
+  expect(performance.now() - begun).toBeGreaterThan(14_500);
   await w.place(name, (p) => ({ ...moved('east')(p), epoch: p.epoch }));
-  expect((await client.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
+  for (const one of [client, other]) expect((await one.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
 });
 
 test('quiesce is answered once the move is known and the last transaction has ended, not before', async () => {
@@ -198,7 +200,7 @@ test('without a lease transactions in flight are cut at its deadline and new one
   const begun = performance.now();
   await w.nats.kill9();
   expect(await cut).toMatchObject({ code: '57P01' });
-  expect(performance.now() - begun).toBeLessThan(3000); // others may hold it from then on
+  expect(performance.now() - begun).toBeLessThan(6000); // others may hold it from then on
   let done = false;
   const held = insert(client, name, 3).then(() => {
     done = true;

@@ -120,8 +120,12 @@ export async function world(options: WorldOptions): Promise<World> {
       `[[clusters]]\nname = "${name}"\nhost = "127.0.0.1"\nport = ${options.via?.[name] ?? server.port}\ndatabases = ${JSON.stringify(databases)}\nsetup_user = "postgres"\nsetup_password = "x"\nsslmode = "disable"\n`,
   );
   const port = await testPort();
+  // A test process that stands still for a second or two keeps its lease.
+  const proxy = /^lease = /m.test(options.proxy ?? '')
+    ? options.proxy
+    : `lease = "10s"\n${options.proxy ?? ''}`;
   const config = parseConfig(
-    `[nats]\nurl = "${nats.url}"\n[security]\nsecret = "${SECRET}"\n[proxy]\nhost = "127.0.0.1"\nport = ${port}\n${options.proxy ?? ''}\n[tagging]\nmode = "${isolation}"\ndatabase_prefix = "${databasePrefix}"\n[telemetry]\nport = 0\nlog_level = "${process.env['DROVER_TEST_LOG'] ?? 'error'}"\n${clusters.join('')}`,
+    `[nats]\nurl = "${nats.url}"\n[security]\nsecret = "${SECRET}"\n[proxy]\nhost = "127.0.0.1"\nport = ${port}\n${proxy}\n[tagging]\nmode = "${isolation}"\ndatabase_prefix = "${databasePrefix}"\n[telemetry]\nport = 0\nlog_level = "${process.env['DROVER_TEST_LOG'] ?? 'error'}"\n${clusters.join('')}`,
     'test.toml',
   );
   const bus = await connectBus({ url: nats.url, name: 'test' });
