@@ -3,7 +3,7 @@
  * when `stop` has returned, or the test fails.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -52,7 +52,7 @@ export function errorOf(answer: Answer): { error: string; message: string; hint?
 export function eventually<T>(
   what: string,
   ask: () => Promise<T | undefined>,
-  timeoutMs = 30_000,
+  timeoutMs = 120_000,
 ): Promise<T> {
   return until(ask, {
     everyMs: 50,
@@ -101,10 +101,40 @@ export class System {
           throw new Error(`drover up ended with ${ended}: ${JSON.stringify(system.events.at(-1))}`);
         return system.events.find((e) => e.event === 'ready');
       },
-      { everyMs: 50, timeoutMs: 120_000, onTimeout: () => new Error('drover up was not ready within 120 s') },
+      { everyMs: 50, timeoutMs: 280_000, onTimeout: () => new Error('drover up was not ready within 280 s') },
     );
     system.ready = ready as unknown as Ready;
     return system;
+  }
+
+  /** Changes settings that stand in the configuration as comments, each under a key that only one section has. */
+  configure(settings: Readonly<Record<string, string>>): void {
+    let text = readFileSync(this.ready.config, 'utf8');
+    for (const [key, value] of Object.entries(settings)) {
+      const line = new RegExp(`^#? ?${key} = .*$`, 'gm');
+      const found = text.match(line)?.length ?? 0;
+      if (found !== 1) throw new Error(`${key} stands in the configuration ${found} times`);
+      text = text.replace(line, `${key} = ${value}`);
+    }
+    writeFileSync(this.ready.config, text);
+  }
+
+  /** SIGKILL; resolves when it is back. */
+  async restart(service: string, cluster?: string): Promise<void> {
+    const name = cluster === undefined ? service : `${service}-${cluster}`;
+    const from = this.events.length;
+    const pid = this.pidOf(service, cluster);
+    if (pid === undefined) throw new Error(`${name} does not run`);
+    process.kill(pid, 'SIGKILL');
+    await eventually(`${name} is back`, async () =>
+      this.events.slice(from).some((e) => e.event === 'ready' && e['name'] === name) ? true : undefined,
+    );
+  }
+
+  /** For tests in which no client may see an error: a machine that stands still for a second or two is neither a dead cluster nor a lost lease. */
+  async patient(more: Readonly<Record<string, string>> = {}): Promise<void> {
+    this.configure({ lease: '"8s"', hold: '"120s"', grace: '"6s"', ...more });
+    await Promise.all([this.restart('proxy'), this.restart('failover')]);
   }
 
   /** Runs a verb; never throws for an exit code. */
@@ -198,7 +228,7 @@ export class System {
     this.#child.kill('SIGUSR1');
   }
 
-  waitEvent(name: string, from: number, timeoutMs = 60_000): Promise<UpEvent> {
+  waitEvent(name: string, from: number, timeoutMs = 180_000): Promise<UpEvent> {
     return until(() => this.events.slice(from).find((e) => e.event === name), {
       everyMs: 25,
       timeoutMs,
