@@ -15,7 +15,7 @@ let system: System;
 let see: Observer;
 
 beforeAll(async () => {
-  system = await System.start(System.folder(), ['--fresh', '--seed-tenants', '4', '--no-demo-load']);
+  system = await System.start(System.folder(), ['--seed-tenants', '4', '--no-demo-load']);
   await system.patient();
   see = new Observer(system);
 });

@@ -2,15 +2,25 @@
  * The whole system as a user starts it: `drover up --json` as a child process, its verbs beside it. Everything it started is gone
  * when `stop` has returned, or the test fails.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { until } from '@drover/core';
+import { testPort } from '@drover/testkit';
 import pg from 'pg';
+import { type Answer, ENTRY, runDrover } from './command.ts';
 
-const ENTRY = join(import.meta.dirname, '../../services/cli/src/main.ts');
+export { type Answer, errorOf, runDrover } from './command.ts';
 
 export interface Ready {
   readonly proxy: string;
@@ -22,30 +32,9 @@ export interface Ready {
   readonly tenants: readonly string[];
 }
 
-export interface Answer {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 export interface UpEvent {
   readonly event: string;
   readonly [key: string]: unknown;
-}
-
-/** Runs the command as an operator does; never throws for an exit code. */
-export function runDrover(...args: string[]): Promise<Answer> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [ENTRY, ...args], { maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) =>
-      resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr }),
-    );
-  });
-}
-
-/** What a verb said on stderr with --json: the last line that is an object with `error`. */
-export function errorOf(answer: Answer): { error: string; message: string; hint?: string } {
-  const lines = answer.stderr.split('\n').filter((line) => line.startsWith('{"error"'));
-  return JSON.parse(lines.at(-1) ?? '{"error":"","message":""}') as ReturnType<typeof errorOf>;
 }
 
 /** Polls until `ask` gives something; what it last said belongs into the failure. */
@@ -59,6 +48,19 @@ export function eventually<T>(
     timeoutMs,
     onTimeout: () => new Error(`not within ${timeoutMs} ms: ${what}`),
   });
+}
+
+/** In the state that `drover up` finds: those that it chooses may be another test's by the time at which it listens. */
+async function choosePorts(dir: string): Promise<void> {
+  const file = join(dir, 'state.json');
+  if (existsSync(file)) return;
+  const ports = new Set<number>();
+  while (ports.size < 5) ports.add(await testPort());
+  const [nats, proxy, control, east, west] = [...ports];
+  writeFileSync(
+    file,
+    JSON.stringify({ ports: { nats, proxy, control, metrics: 0, clusters: { east, west } } }),
+  );
 }
 
 export class System {
@@ -90,6 +92,7 @@ export class System {
   }
 
   static async start(dir: string, args: readonly string[]): Promise<System> {
+    if (!args.includes('--fresh')) await choosePorts(dir);
     const system = new System(dir, args);
     let ended: number | null | undefined;
     void system.#ended.then((code) => {
