@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
+/** What is waited for comes within milliseconds, or within seconds on a machine that has much else to do. */
+const expect = { poll: { timeout: 30_000 } };
+
 /** Suites by what they need: `unit` nothing, `servers` real PostgreSQL and NATS, `data` capture and apply between two
  * clusters, `system` everything together. */
 export default defineConfig({
@@ -15,15 +18,17 @@ export default defineConfig({
             'test/{architecture,bench}/**/*.test.ts',
           ],
           exclude: ['**/*.pg.test.ts', '**/*.nats.test.ts', '**/node_modules/**'],
-          testTimeout: 20_000,
+          testTimeout: 60_000,
+          expect,
         },
       },
       {
         test: {
           name: 'servers',
           include: ['packages/**/*.{pg,nats}.test.ts', 'services/**/*.{pg,nats}.test.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          expect,
           fileParallelism: false,
         },
       },
@@ -33,6 +38,7 @@ export default defineConfig({
           include: ['test/{e2e,chaos,isolation,compat}/**/*.test.ts'],
           testTimeout: 600_000,
           hookTimeout: 300_000,
+          expect,
           fileParallelism: false,
         },
       },
@@ -42,6 +48,7 @@ export default defineConfig({
           include: ['test/data/**/*.test.ts'],
           testTimeout: 600_000,
           hookTimeout: 300_000,
+          expect,
           fileParallelism: false,
         },
       },

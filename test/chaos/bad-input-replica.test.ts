@@ -12,7 +12,8 @@ let see: Observer;
 
 beforeAll(async () => {
   // t01, t03 and the reference data at home in east, t02 and t04 in west.
-  system = await System.start(System.folder(), ['--fresh', '--seed-tenants', '4', '--no-demo-load']);
+  system = await System.start(System.folder(), ['--seed-tenants', '4', '--no-demo-load']);
+  await system.patient();
   see = new Observer(system);
 });
 afterAll(async () => {

@@ -5,7 +5,8 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { derivePassword, renderConfigTemplate } from '@drover/config';
-import { freePort, type LocalServer, startNats, startPostgres } from '@drover/local';
+import { type LocalServer, startNats, startPostgres } from '@drover/local';
+import { testPort } from '@drover/testkit';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { errorOf, runDrover, System } from '../e2e/system.ts';
@@ -85,7 +86,7 @@ function configFor(name: string, cluster: { port: number; password: string }, se
 }
 
 beforeAll(async () => {
-  const nats = await startNats({ dir: file('nats'), port: await freePort() });
+  const nats = await startNats({ dir: file('nats'), port: await testPort() });
   natsUrl = nats.url;
   servers.push(nats);
 });
@@ -167,7 +168,7 @@ describe('a wrong password', () => {
   it('of a role (another secret than the cluster was set up with) ends the service, and says what to do', async () => {
     const server = await startPostgres({
       dir: file('east'),
-      port: await freePort(),
+      port: await testPort(),
       major: 18,
       superPassword: 'super',
     });

@@ -81,7 +81,7 @@ export class CopyWorld {
     const { failover: world } = this;
     const [east, west] = [await world.servers.east.connect('app'), await world.servers.west.connect('app')];
     let seen = '';
-    const deadline = performance.now() + 20_000;
+    const deadline = performance.now() + 120_000;
     try {
       for (;;) {
         const differences = await compareTables(east, west, ['doc', 'log', 'notes'], `tenant = '${tenant}'`);

@@ -134,7 +134,7 @@ export class DurabilityWorld {
   }
 
   /** Fails unless the replica comes to hold exactly what the source holds. */
-  async equal(tenants: readonly TenantId[] = this.tenants, timeoutMs = 60_000): Promise<void> {
+  async equal(tenants: readonly TenantId[] = this.tenants, timeoutMs = 180_000): Promise<void> {
     const clients = [await this.client('east'), await this.client('west')] as const;
     const [east, west] = clients;
     const where = `tenant IN (${tenants.map((tenant) => `'${tenant}'`).join(', ')})`;

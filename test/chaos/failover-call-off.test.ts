@@ -14,7 +14,7 @@ let tenant: TenantId;
 beforeAll(async () => {
   world = await FailoverWorld.start(
     'CREATE TABLE public.notes (tenant text NOT NULL, id int, PRIMARY KEY (tenant, id))',
-    { failover: { drain_timeout: '1s' }, proxy: { lease: '2s' } },
+    { failover: { drain_timeout: '8s' }, proxy: { lease: '6s' } },
   );
   await world.run('cdc east', 'cdc west', 'apply east', 'apply west', 'failover', 'proxy');
   tenant = await world.tenant('acme');
@@ -67,10 +67,18 @@ describe('a switch-over under clients', () => {
     expect(writer.outcomes.filter((o) => o.error !== null)).toEqual([]);
     expect(await world.writable(tenant)).toEqual(['east']);
     expect(await world.placement(tenant)).toMatchObject({ primary: 'east', epoch: 1 });
-    const { events } = (await callRpc(world.bus, 'failover.history', { tenant }, { timeoutMs: 5000 })) as {
-      events: { kind: string; fields: Record<string, unknown> }[];
-    };
-    expect(events.at(-1)).toMatchObject({
+    const last = await world.waitFor('it is on record', async () => {
+      const { events } = (await callRpc(
+        world.bus,
+        'failover.history',
+        { tenant },
+        { timeoutMs: 20_000 },
+      )) as {
+        events: { kind: string; fields: Record<string, unknown> }[];
+      };
+      return events.at(-1)?.kind === 'failover.moved' && events.at(-1);
+    });
+    expect(last).toMatchObject({
       kind: 'failover.moved',
       fields: { outcome: 'aborted', id: 'stuck' },
     });

@@ -17,7 +17,7 @@ let clean: TenantId;
 
 beforeAll(async () => {
   world = await FailoverWorld.start(TABLES, {
-    failover: { grace: '1s', cooldown: '1s' },
+    failover: { grace: '4s', cooldown: '1s' },
     migration: { chunk_rows: 100 },
     proxy: { lease: '1s' },
   });
@@ -121,7 +121,7 @@ describe('a cluster that dies with an unreplicated tail', () => {
     // Slow enough to be met half way.
     await world.query(
       'east',
-      `CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_catalog.pg_sleep(0.03); RETURN NULL; END';
+      `CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_catalog.pg_sleep(0.3); RETURN NULL; END';
        CREATE TRIGGER slow AFTER INSERT ON public.bulk FOR EACH STATEMENT EXECUTE FUNCTION public.slow();
        ALTER TABLE public.bulk ENABLE ALWAYS TRIGGER slow`,
     );
@@ -147,6 +147,7 @@ describe('a cluster that dies with an unreplicated tail', () => {
     const cut = await progress();
     expect(cut).toMatchObject({ attempt: before.attempt, state: 'copying' });
     await write('west', tailed, 2, 200, 210);
+    await world.query('east', 'DROP TRIGGER slow ON public.bulk');
     await world.run('migration');
     await replicaAt(tailed, 'live');
     expect(await progress()).toMatchObject({ attempt: before.attempt, state: 'done' });

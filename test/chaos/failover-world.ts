@@ -5,9 +5,8 @@
 import type { Placement } from '@drover/catalog';
 import { type ConfigParts, deriveContextKey } from '@drover/config';
 import { type TenantId, tenantId, tenantToken, until } from '@drover/core';
-import { freePort } from '@drover/local';
 import { scramVerifier, signContext } from '@drover/pg';
-import { newTenant, type TestNatsOptions } from '@drover/testkit';
+import { newTenant, type TestNatsOptions, testPort } from '@drover/testkit';
 import pg from 'pg';
 import type { Service } from '../lib/services.ts';
 import {
@@ -43,7 +42,7 @@ export class FailoverWorld extends TwoClusters {
   ): Promise<FailoverWorld> {
     // So that transactions of a few megabytes are large ones, which leave while they are in progress.
     const postgres = { settings: { logical_decoding_work_mem: '4MB', ...settings.postgres } };
-    const proxy = { port: await freePort(), tls: 'off' };
+    const proxy = { port: await testPort(), tls: 'off' };
     return new FailoverWorld(
       await startClusters({
         postgres: { east: postgres, west: postgres },
@@ -152,7 +151,7 @@ export class FailoverWorld extends TwoClusters {
   async waitFor<T>(
     what: string,
     probe: () => Promise<T | undefined | false>,
-    timeoutMs = 30_000,
+    timeoutMs = 120_000,
   ): Promise<T> {
     return until(async () => (await probe()) || undefined, {
       everyMs: 50,

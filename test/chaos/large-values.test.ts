@@ -16,7 +16,7 @@ let system: System;
 let see: Observer;
 
 beforeAll(async () => {
-  system = await System.start(System.folder(), ['--fresh', '--seed-tenants', '4', '--no-demo-load']);
+  system = await System.start(System.folder(), ['--seed-tenants', '4', '--no-demo-load']);
   see = new Observer(system);
 });
 afterAll(async () => {
@@ -47,8 +47,8 @@ describe('a value of tens and hundreds of megabytes', () => {
        SELECT 't01', 'large', string_agg(md5(i::text), '') FROM generate_series(1, ${SIZE / 32}) i`,
     );
     await system.sql('east', `INSERT INTO activity (tenant_id, kind, body) VALUES ('t03', 'behind', 'x')`);
-    const behind = () => eventually('behind it', async () => (await md5('west', 'behind'))?.n, 120_000);
-    const large = () => eventually('whole', () => md5('west', 'large'), 120_000);
+    const behind = () => eventually('behind it', async () => (await md5('west', 'behind'))?.n, 300_000);
+    const large = () => eventually('whole', () => md5('west', 'large'), 300_000);
     const [there] = await Promise.all([large(), behind()]);
     expect(there).toEqual(await md5('east', 'large'));
     expect(there.n).toBe(SIZE);
@@ -61,7 +61,7 @@ describe('a value of tens and hundreds of megabytes', () => {
 
   it('that others leave alone is not sent again', async () => {
     await system.sql('east', `UPDATE activity SET kind = 'renamed' WHERE kind = 'large'`);
-    await eventually('renamed', async () => (await md5('west', 'renamed'))?.n, 60_000);
+    await eventually('renamed', async () => (await md5('west', 'renamed'))?.n, 300_000);
     expect(await md5('west', 'renamed')).toEqual(await md5('east', 'renamed'));
   });
 });

@@ -37,8 +37,8 @@ export interface TenantJson {
   readonly move: unknown;
 }
 
-/** A heartbeat a second is what lag is measured by. */
-const LAG_MAX_SECONDS = 4;
+/** A heartbeat a second is what lag is measured by, and a machine may stand still for some. Who is held up is so for as long as the work goes on. */
+const LAG_MAX_SECONDS = 12;
 const LOOK_EVERY_MS = 500;
 
 export class Observer {
@@ -89,7 +89,7 @@ export class Observer {
   }
 
   /** Text of /readyz once it says no, and matches. */
-  notReady(service: string, why: RegExp, timeoutMs = 30_000): Promise<string> {
+  notReady(service: string, why: RegExp, timeoutMs = 120_000): Promise<string> {
     return eventually(
       `${service} is not ready: ${why}`,
       async () => {
@@ -100,7 +100,7 @@ export class Observer {
     );
   }
 
-  async ready(service: string, timeoutMs = 30_000): Promise<void> {
+  async ready(service: string, timeoutMs = 120_000): Promise<void> {
     await eventually(
       `${service} is ready`,
       async () => ((await this.#system.ask(service, 'readyz')).status === 200 ? true : undefined),
@@ -127,7 +127,7 @@ export class Observer {
     const samples: number[] = [];
     const watching = new AbortController();
     const watch = async () => {
-      while (!watching.signal.aborted) {
+      for (let looks = 0; looks < 2 || !watching.signal.aborted; looks++) {
         for (const lag of await this.feeds()) {
           if (!others.includes(lag.tenant)) continue;
           expect(`${lag.tenant} ${lag.feed}`).toBe(`${lag.tenant} live`);
@@ -137,8 +137,14 @@ export class Observer {
       }
     };
     const outcomes = await Promise.allSettled([work().finally(() => watching.abort()), watch()]);
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failed === undefined) {
+      await eventually('the others go on', async () =>
+        writers.books.every((book) => book.outcomes.length > 20) ? true : undefined,
+      );
+    }
     await writers.stop();
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    if (failed !== undefined) throw failed.reason;
     expect(samples.length).toBeGreaterThan(others.length);
     expect(Math.max(...samples)).toBeLessThan(LAG_MAX_SECONDS);
     for (const { tenant, outcomes: writes } of writers.books) {

@@ -5,8 +5,9 @@ import { spawn } from 'node:child_process';
 import { chownSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DroverError, until } from '@drover/core';
-import { fetchDebianPackages, findTool, freePort } from '@drover/local';
+import { fetchDebianPackages, findTool } from '@drover/local';
 import { asUser, type ServerUser, serverUser } from '@drover/local/server-user.ts';
+import { testPort } from '@drover/testkit';
 import pg from 'pg';
 
 export interface OldPostgres {
@@ -59,7 +60,7 @@ function listed(folder: string): string[] {
 export async function startOldPostgres(dir: string): Promise<OldPostgres> {
   const { major, bin, env } = await findPrograms();
   const user = await serverUser();
-  const port = await freePort();
+  const port = await testPort();
   mkdirSync(dir, { recursive: true, mode: 0o755 });
   const password = join(dir, 'password');
   writeFileSync(password, `${PASSWORD}\n`);

@@ -78,7 +78,9 @@ describe.each([
 
   test('is applied at its commit', async () => {
     const name = await prepared();
-    expect((await world.keptOpen()) > 0).toBe(kind === 'streamed');
+    const isOpen = async () => (await world.keptOpen()) > 0;
+    if (kind === 'streamed') await world.waitFor('it is kept open', isOpen);
+    else expect(await isOpen()).toBe(false);
     await world.source.query(`COMMIT PREPARED '${name}'`);
     await world.equal();
     expect(await world.count(`tenant = 't1' AND n = 1`)).toBe(2 * count);

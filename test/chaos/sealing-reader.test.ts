@@ -29,7 +29,7 @@ const slotLag = async (): Promise<number> => {
   return Number((rows as { lag: number }[])[0]?.lag);
 };
 const eventually = (what: string, probe: () => Promise<boolean>): Promise<unknown> =>
-  sealing.world.failover.waitFor(what, probe, 60_000);
+  sealing.world.failover.waitFor(what, probe, 180_000);
 
 it('withholds the rows of that tenant, and goes on with the others and with its slot', async () => {
   const { world, vault, shop } = sealing;

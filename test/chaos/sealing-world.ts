@@ -55,7 +55,7 @@ export class SealingWorld {
   async known(): Promise<void> {
     const newest = await this.bucket.records.newest();
     await this.world.failover.waitFor('the reader knows', async () => {
-      const status = await callRpc(this.world.failover.bus, 'cdc.east.status', {}, { timeoutMs: 2000 });
+      const status = await callRpc(this.world.failover.bus, 'cdc.east.status', {}, { timeoutMs: 20_000 });
       return (status as { keysRevision: number }).keysRevision >= newest;
     });
   }
@@ -126,7 +126,7 @@ export class SealingWorld {
           seen = `${east} ${west} ${JSON.stringify(await this.world.feeds())}`;
           return east === west;
         },
-        120_000,
+        180_000,
       )
       .catch((cause: unknown) => {
         throw new Error(seen, { cause });
@@ -158,7 +158,7 @@ export class SealingWorld {
       (await this.world.feeds()).some(
         (row) => row.tenant === tenant && row.feed === 'parked' && why.test(row.reason ?? ''),
       );
-    await this.world.failover.waitFor(`${tenant} is parked: ${why}`, isSo, 90_000);
+    await this.world.failover.waitFor(`${tenant} is parked: ${why}`, isSo, 180_000);
   }
 
   /** Copied as `drover tenant replicate --anew` has it copied. */

@@ -5,7 +5,7 @@
 import { Opener, sealedUnder, walkBlock } from '@drover/block';
 import { onEvent } from '@drover/bus';
 import { newMasterKey } from '@drover/catalog';
-import { DroverError, sleep } from '@drover/core';
+import { DroverError } from '@drover/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { RIGHT, SealingWorld } from './sealing-world.ts';
 
@@ -39,7 +39,7 @@ const allLive = () =>
   sealing.world.failover.waitFor(
     'all are live',
     async () => (await sealing.world.feeds()).every(({ feed }) => feed === 'live'),
-    90_000,
+    180_000,
   );
 const LIVE = { feeds: ['live'], ledger: [] };
 
@@ -61,7 +61,7 @@ describe('a sealed tenant', () => {
     await sealing.write('marker two '.repeat(400), { from: 1001, to: 2500 }, true);
     await sealing.equal();
     await allLive();
-    expect(sealing.onDisk('marker two marker two')).toBe(true);
+    await sealing.world.failover.waitFor('on disk', async () => sealing.onDisk('marker two marker two'));
     expect(Buffer.concat(await sealing.stored(sealing.vault)).includes('marker')).toBe(false);
     expect(await sealing.world.untouched()).toEqual(LIVE);
     const text = await (await fetch(`${sealing.world.failover.metricsUrl('apply west')}/metrics`)).text();
@@ -71,11 +71,14 @@ describe('a sealed tenant', () => {
   it('loses nothing when its key is rotated under load, and when reader and replica are started again', async () => {
     const writers = await sealing.world.writers();
     for (let i = 0; i < 8; i++) {
-      await sealing.store.rotate(sealing.vault);
-      await sleep(250);
+      const { current } = await sealing.store.rotate(sealing.vault);
+      await sealing.world.failover.waitFor('sealed under it', async () =>
+        (await sealing.keyIds()).includes(current),
+      );
       if (i === 3) await sealing.again('apply west');
       if (i === 5) await sealing.again('cdc east');
     }
+    await writers.more(50);
     expect(await writers.stop()).toBeGreaterThan(50);
     await sealing.equal();
     await allLive();
@@ -156,6 +159,7 @@ describe('shredded keys', () => {
       [vault],
     );
     await sealing.parked(vault, /that key was shredded/);
+    await world.failover.waitFor('told twice', async () => told.length > 1);
     await listening.close();
     expect(new Set(told)).toEqual(new Set(['block.sealed'])); // events are kept: no more is said of a sealed tenant
   });

@@ -73,7 +73,7 @@ describe('killed at a step', () => {
     await world.run(name);
     await work();
     await world.equal();
-    expect(await world.keptOpen()).toBe(0);
+    await world.waitFor('nothing is kept open', async () => (await world.keptOpen()) === 0);
   });
 
   test('apply within the reading of a transaction again', async () => {
@@ -129,7 +129,7 @@ describe('a server is killed while a transaction is kept open', () => {
     await world.restartSource();
     await world.source.query(rows('t1', 1000));
     await world.equal();
-    expect(await world.keptOpen()).toBe(0);
+    await world.waitFor('nothing is kept open', async () => (await world.keptOpen()) === 0);
     await work();
     await world.equal();
   });
@@ -144,7 +144,7 @@ describe('a server is killed while a transaction is kept open', () => {
     await world.waitFor('it is kept open', async () => (await world.keptOpen()) > 0);
     await world.failover.kill('east');
     await target.query(`SELECT drover.open_tenant('t0', 2)`);
-    await target.query(`SET lock_timeout = '2s'`);
+    await target.query(`SET lock_timeout = '60s'`);
     await target.query(`UPDATE doc SET n = 2 WHERE tenant = 't0' AND id = -1`);
     expect(await world.count(`tenant = 't0' AND n = 2 AND id = -1`)).toBe(1);
   });

@@ -84,7 +84,7 @@ export class StreamedWorld {
   }
 
   /** Waits until the replica holds what the source holds, then until every tenant is live. @throws what differs */
-  async equal(timeoutMs = 60_000): Promise<void> {
+  async equal(timeoutMs = 180_000): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const differences = await compareTables(this.source, this.target, ['doc', 'line']).catch(
@@ -109,7 +109,7 @@ export class StreamedWorld {
     if (ledger.length > 0) throw new Error(`the ledger is not empty: ${JSON.stringify(ledger)}`);
   }
 
-  async waitFor(what: string, probe: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+  async waitFor(what: string, probe: () => Promise<boolean>, timeoutMs = 120_000): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     while (!(await probe())) {
       if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);

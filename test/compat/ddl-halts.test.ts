@@ -175,7 +175,7 @@ describe('a schema change that cannot be repeated', () => {
     for (let i = 0; ; i++) {
       const { rows } = await world.target.query(`SELECT 1 FROM drover.ddl_step WHERE status = 'pending'`);
       if (rows.length === 0) break;
-      expect(i).toBeLessThan(200);
+      expect(i).toBeLessThan(2400);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     await world.same();

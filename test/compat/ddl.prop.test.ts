@@ -227,4 +227,4 @@ it('catalog and rows are equal after random schema changes and rows', async () =
     { seed, numRuns: 12, endOnFailure: true },
   );
   expect(runs).toBe(12);
-}, 300_000);
+});

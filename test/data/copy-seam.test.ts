@@ -194,7 +194,7 @@ describe('what is written while a tenant is copied', () => {
       );
     }
     await world.same([...KEYS.map((_, n) => `p27_${n}`), 'p27_pair', 'p27_three', 'p27_null']);
-  }, 120_000);
+  });
 
   it('29: what is printed one way in a copy and another way in the stream', async () => {
     await world.tables(`CREATE TABLE p29 (tenant text, id int, c char(9), v varchar(9), d date, t time, z timetz, ts timestamp, tz timestamptz, i interval, f4 float4, f8 float8, n numeric,

@@ -22,62 +22,58 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-it.each(Array.from({ length: CASES }, (_, i) => SEED + i))(
-  'DROVER_SEED=%i',
-  async (seed) => {
-    const random = new Random(seed);
-    const tables = [
-      ...Array.from({ length: 1 + random.below(3) }, (_, i) => randomTable(random, `t${seed}_${i}`, false)),
-      randomTable(random, `shared.t${seed}`, true),
-    ];
-    await world.tables(tables.map((t) => t.source).join('; '), tables.map((t) => t.target).join('; '));
-    const tenants = ['a', 'b', 'c'].map((name) => `${name}${seed}`);
-    await world.tenant(...tenants.slice(0, 2));
-    const third = await world.copied(`c${seed}`);
-    const sessions = await Promise.all([0, 1].map(() => world.servers.east.connect('app')));
-    let copying: Promise<void> | undefined;
-    try {
-      await Promise.all(
-        sessions.map((s) =>
-          s.query(
-            `SET lock_timeout = '2s'; SET deadlock_timeout = '50ms'; SET timezone = 'UTC'; SET datestyle = ISO; SET array_nulls = on; SET xmloption = content`,
-          ),
+it.each(Array.from({ length: CASES }, (_, i) => SEED + i))('DROVER_SEED=%i', async (seed) => {
+  const random = new Random(seed);
+  const tables = [
+    ...Array.from({ length: 1 + random.below(3) }, (_, i) => randomTable(random, `t${seed}_${i}`, false)),
+    randomTable(random, `shared.t${seed}`, true),
+  ];
+  await world.tables(tables.map((t) => t.source).join('; '), tables.map((t) => t.target).join('; '));
+  const tenants = ['a', 'b', 'c'].map((name) => `${name}${seed}`);
+  await world.tenant(...tenants.slice(0, 2));
+  const third = await world.copied(`c${seed}`);
+  const sessions = await Promise.all([0, 1].map(() => world.servers.east.connect('app')));
+  let copying: Promise<void> | undefined;
+  try {
+    await Promise.all(
+      sessions.map((s) =>
+        s.query(
+          `SET lock_timeout = '2s'; SET deadlock_timeout = '50ms'; SET timezone = 'UTC'; SET datestyle = ISO; SET array_nulls = on; SET xmloption = content`,
         ),
-      );
-      const writers = sessions.map(
-        (s, i) => new Writer(s, new Random(seed * 2 + i), tables, tenants, i * 100_000),
-      );
-      for (let n = 0; n < TRANSACTIONS; n++) {
-        await Promise.all(writers.map((w) => w.transaction()));
-        if (n === 4) {
-          copying = world.copy(third);
-          copying.catch(() => undefined); // awaited below
-        }
-        if (random.chance(12)) {
-          const service = random.pick(['cdc east', 'apply west'] as const);
-          await world.end(service, 'kill');
-          // Writing goes on meanwhile.
-          await Promise.all([world.run(service), ...writers.map((w) => w.transaction())]);
-        }
+      ),
+    );
+    const writers = sessions.map(
+      (s, i) => new Writer(s, new Random(seed * 2 + i), tables, tenants, i * 100_000),
+    );
+    for (let n = 0; n < TRANSACTIONS; n++) {
+      await Promise.all(writers.map((w) => w.transaction()));
+      if (n === 4) {
+        copying = world.copy(third);
+        copying.catch(() => undefined); // awaited below
       }
-      await copying;
-      await world.same(tables.map((t) => t.name));
-      const ledger = await world.target.query(
-        `SELECT tenant, kind, reason FROM drover.ledger WHERE status = 'open'`,
-      );
-      expect(ledger.rows).toEqual([]);
-    } catch (error) {
-      throw new Error(
-        `${(error as Error).message}\n${tables.map((t) => `${t.source}\n  at the replica: ${t.target}`).join('\n')}`,
-        { cause: error },
-      );
-    } finally {
-      await copying?.catch(() => undefined);
-      await Promise.all(sessions.map((s) => s.end()));
+      if (random.chance(12)) {
+        const service = random.pick(['cdc east', 'apply west'] as const);
+        await world.end(service, 'kill');
+        // Writing goes on meanwhile.
+        await Promise.all([world.run(service), ...writers.map((w) => w.transaction())]);
+      }
     }
-    await world.settled();
-    for (const client of [world.source, world.target])
-      await client.query(`DROP TABLE ${tables.map((t) => t.name).join(', ')}`);
-  },
-  180_000,
-);
+    await copying;
+    await world.same(tables.map((t) => t.name));
+    const ledger = await world.target.query(
+      `SELECT tenant, kind, reason FROM drover.ledger WHERE status = 'open'`,
+    );
+    expect(ledger.rows).toEqual([]);
+  } catch (error) {
+    throw new Error(
+      `${(error as Error).message}\n${tables.map((t) => `${t.source}\n  at the replica: ${t.target}`).join('\n')}`,
+      { cause: error },
+    );
+  } finally {
+    await copying?.catch(() => undefined);
+    await Promise.all(sessions.map((s) => s.end()));
+  }
+  await world.settled();
+  for (const client of [world.source, world.target])
+    await client.query(`DROP TABLE ${tables.map((t) => t.name).join(', ')}`);
+});

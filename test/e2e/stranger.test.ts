@@ -7,8 +7,9 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadConfig, renderConfigTemplate, setupConnection } from '@drover/config';
 import { until } from '@drover/core';
-import { findTool, freePort, type LocalServer, startNats, startPostgres } from '@drover/local';
+import { findTool, type LocalServer, startNats, startPostgres } from '@drover/local';
 import { connectPg } from '@drover/pg';
+import { testPort } from '@drover/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Answer, System } from './system.ts';
 
@@ -42,7 +43,7 @@ async function pgbench(args: readonly string[], env: NodeJS.ProcessEnv): Promise
 }
 
 beforeAll(async () => {
-  for (const name of ['nats', 'east', 'west', 'proxy', 'control']) ports[name] = await freePort();
+  for (const name of ['nats', 'east', 'west', 'proxy', 'control']) ports[name] = await testPort();
   servers.push(await startNats({ dir: join(dir, 'nats'), port: ports['nats']! }));
   for (const name of ['east', 'west']) {
     const server = await startPostgres({
@@ -158,7 +159,7 @@ describe('a stranger’s clusters', () => {
         }[];
         return list.every((t) => t.replicas.every((r) => r.state === 'live')) ? true : undefined;
       },
-      { everyMs: 500, timeoutMs: 120_000, onTimeout: () => new Error('the copies did not end within 120 s') },
+      { everyMs: 500, timeoutMs: 300_000, onTimeout: () => new Error('the copies did not end within 300 s') },
     );
     mkdirSync(join(dir, 'scripts'), { recursive: true });
     const results = await Promise.all(

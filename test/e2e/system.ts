@@ -2,15 +2,25 @@
  * The whole system as a user starts it: `drover up --json` as a child process, its verbs beside it. Everything it started is gone
  * when `stop` has returned, or the test fails.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { until } from '@drover/core';
+import { testPort } from '@drover/testkit';
 import pg from 'pg';
+import { type Answer, ENTRY, runDrover } from './command.ts';
 
-const ENTRY = join(import.meta.dirname, '../../services/cli/src/main.ts');
+export { type Answer, errorOf, runDrover } from './command.ts';
 
 export interface Ready {
   readonly proxy: string;
@@ -22,43 +32,35 @@ export interface Ready {
   readonly tenants: readonly string[];
 }
 
-export interface Answer {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 export interface UpEvent {
   readonly event: string;
   readonly [key: string]: unknown;
-}
-
-/** Runs the command as an operator does; never throws for an exit code. */
-export function runDrover(...args: string[]): Promise<Answer> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [ENTRY, ...args], { maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) =>
-      resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr }),
-    );
-  });
-}
-
-/** What a verb said on stderr with --json: the last line that is an object with `error`. */
-export function errorOf(answer: Answer): { error: string; message: string; hint?: string } {
-  const lines = answer.stderr.split('\n').filter((line) => line.startsWith('{"error"'));
-  return JSON.parse(lines.at(-1) ?? '{"error":"","message":""}') as ReturnType<typeof errorOf>;
 }
 
 /** Polls until `ask` gives something; what it last said belongs into the failure. */
 export function eventually<T>(
   what: string,
   ask: () => Promise<T | undefined>,
-  timeoutMs = 30_000,
+  timeoutMs = 120_000,
 ): Promise<T> {
   return until(ask, {
     everyMs: 50,
     timeoutMs,
     onTimeout: () => new Error(`not within ${timeoutMs} ms: ${what}`),
   });
+}
+
+/** In the state that `drover up` finds: those that it chooses may be another test's by the time at which it listens. */
+async function choosePorts(dir: string): Promise<void> {
+  const file = join(dir, 'state.json');
+  if (existsSync(file)) return;
+  const ports = new Set<number>();
+  while (ports.size < 5) ports.add(await testPort());
+  const [nats, proxy, control, east, west] = [...ports];
+  writeFileSync(
+    file,
+    JSON.stringify({ ports: { nats, proxy, control, metrics: 0, clusters: { east, west } } }),
+  );
 }
 
 export class System {
@@ -90,6 +92,7 @@ export class System {
   }
 
   static async start(dir: string, args: readonly string[]): Promise<System> {
+    if (!args.includes('--fresh')) await choosePorts(dir);
     const system = new System(dir, args);
     let ended: number | null | undefined;
     void system.#ended.then((code) => {
@@ -101,10 +104,40 @@ export class System {
           throw new Error(`drover up ended with ${ended}: ${JSON.stringify(system.events.at(-1))}`);
         return system.events.find((e) => e.event === 'ready');
       },
-      { everyMs: 50, timeoutMs: 120_000, onTimeout: () => new Error('drover up was not ready within 120 s') },
+      { everyMs: 50, timeoutMs: 280_000, onTimeout: () => new Error('drover up was not ready within 280 s') },
     );
     system.ready = ready as unknown as Ready;
     return system;
+  }
+
+  /** Changes settings that stand in the configuration as comments, each under a key that only one section has. */
+  configure(settings: Readonly<Record<string, string>>): void {
+    let text = readFileSync(this.ready.config, 'utf8');
+    for (const [key, value] of Object.entries(settings)) {
+      const line = new RegExp(`^#? ?${key} = .*$`, 'gm');
+      const found = text.match(line)?.length ?? 0;
+      if (found !== 1) throw new Error(`${key} stands in the configuration ${found} times`);
+      text = text.replace(line, `${key} = ${value}`);
+    }
+    writeFileSync(this.ready.config, text);
+  }
+
+  /** SIGKILL; resolves when it is back. */
+  async restart(service: string, cluster?: string): Promise<void> {
+    const name = cluster === undefined ? service : `${service}-${cluster}`;
+    const from = this.events.length;
+    const pid = this.pidOf(service, cluster);
+    if (pid === undefined) throw new Error(`${name} does not run`);
+    process.kill(pid, 'SIGKILL');
+    await eventually(`${name} is back`, async () =>
+      this.events.slice(from).some((e) => e.event === 'ready' && e['name'] === name) ? true : undefined,
+    );
+  }
+
+  /** For tests in which no client may see an error: a machine that stands still for a second or two is neither a dead cluster nor a lost lease. */
+  async patient(more: Readonly<Record<string, string>> = {}): Promise<void> {
+    this.configure({ lease: '"8s"', hold: '"120s"', grace: '"6s"', ...more });
+    await Promise.all([this.restart('proxy'), this.restart('failover')]);
   }
 
   /** Runs a verb; never throws for an exit code. */
@@ -198,7 +231,7 @@ export class System {
     this.#child.kill('SIGUSR1');
   }
 
-  waitEvent(name: string, from: number, timeoutMs = 60_000): Promise<UpEvent> {
+  waitEvent(name: string, from: number, timeoutMs = 180_000): Promise<UpEvent> {
     return until(() => this.events.slice(from).find((e) => e.event === name), {
       everyMs: 25,
       timeoutMs,

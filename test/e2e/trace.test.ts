@@ -103,6 +103,12 @@ afterAll(async () => {
 });
 
 it('a change is one trace: published by cdc, applied on the replica', async () => {
+  // What the system began with has passed.
+  await system.asTenant('t01', `INSERT INTO activity (tenant_id, kind, body) VALUES ('t01', 'first', 'x')`);
+  await eventually('the first row is at west', async () => {
+    const rows = await system.sql('west', `SELECT FROM activity WHERE tenant_id = 't01' AND kind = 'first'`);
+    return rows.length === 1 || undefined;
+  });
   const began = BigInt(Date.now()) * 1_000_000n;
   await system.asTenant('t01', `INSERT INTO activity (tenant_id, kind, body) VALUES ('t01', 'traced', 'x')`);
   await eventually('the row is at west', async () => {

@@ -20,7 +20,7 @@ export interface Death {
 }
 
 const MAIN = fileURLToPath(new URL('./service-main.ts', import.meta.url));
-const READY_MS = 60_000;
+const READY_MS = 180_000;
 
 export function spawned(service: Service, config: Config, death: Death = { step: '', nth: 1 }): Process {
   const file = join(testFolder('config'), 'config.json');

@@ -4,7 +4,7 @@ import type pg from 'pg';
 import type { inProcess } from './services.ts';
 import { type Clusters, TwoClusters } from './two-clusters.ts';
 
-const SETTLE_MS = 60_000;
+const SETTLE_MS = 180_000;
 
 /** The connections of a test. */
 export interface Sessions {

@@ -76,7 +76,7 @@ describe('a publisher that cannot go on', () => {
     const told = performance.now();
     await publisher.close();
     expect(await Promise.all(groups)).toEqual(range(5).map(() => 'lost'));
-    expect(performance.now() - told).toBeLessThan(200);
+    expect(performance.now() - told).toBeLessThan(5000); // not the time of a request: 10 s
     await proxy.close();
     await silent.close();
     expect(await take(bus, lane, 1)).toHaveLength(1);
@@ -94,7 +94,7 @@ describe('a publisher that cannot go on', () => {
     const told = performance.now();
     await publisher.close();
     expect(await late).toBe('lost');
-    expect(performance.now() - told).toBeLessThan(200);
+    expect(performance.now() - told).toBeLessThan(5000); // not the time of a request: 10 s
     await proxy.close();
     await silent.close();
   });

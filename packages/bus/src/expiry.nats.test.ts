@@ -1,4 +1,4 @@
-import { DroverError, sleep } from '@drover/core';
+import { DroverError, sleep, until } from '@drover/core';
 import { type TestNats, testNats } from '@drover/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { at, connectTo, type Lane, out, ownStream, range } from './bus.testing.ts';
@@ -41,7 +41,7 @@ describe('a reader from under whom messages expire', () => {
       range(400, 1).map((n) => out(n % 2 === 0 ? 'a' : 'b', n)),
       at(0),
     );
-    const options = { ...lane, startSeq: 1, signal: AbortSignal.timeout(20_000) };
+    const options = { ...lane, startSeq: 1, signal: AbortSignal.timeout(60_000) };
     let read = 0;
     const reading = (async () => {
       for await (const _ of consume(bus, token === undefined ? options : { ...options, token })) {
@@ -58,28 +58,49 @@ describe('a reader from under whom messages expire', () => {
   });
 
   it('is not told so when none of them was his', async () => {
-    const lane = await shortLived();
-    const publisher = await openPublisher(bus, lane);
-    await publisher.publishGroup([out('a', 1)], at(0));
-    const stop = new AbortController();
-    const found: string[] = [];
-    const reading = (async () => {
-      for await (const message of consume(bus, { ...lane, startSeq: 1, token: 'a', signal: stop.signal })) {
-        found.push(message.data.toString());
-      }
-    })();
-    for (const n of range(12, 2)) {
-      await sleep(500);
-      await publisher.publishGroup([out('b', n)], at(n - 1));
-    }
-    const { state } = await bus.jsm.streams.info(streamName(lane.cluster, lane.partition));
-    expect(state.first_seq).toBeGreaterThan(65);
-    expect(state.consumer_count).toBe(1);
-    await publisher.publishGroup([out('a', 14)], at(13));
-    await sleep(200);
-    stop.abort();
-    await reading;
-    expect(found).toEqual(['a:1', 'a:14']);
-    await publisher.close();
+    let attempts = 1;
+    while (!(await readsOn())) expect(++attempts).toBeLessThan(5);
   });
 });
+
+/**
+ * One of whom the first message and the last are, while what is between them expires. False: his consumer was lost, which takes two seconds of this
+ * process standing still; who begins anew cannot know whose messages are missing, and is told.
+ */
+async function readsOn(): Promise<boolean> {
+  const lane = await shortLived();
+  const publisher = await openPublisher(bus, lane);
+  await publisher.publishGroup([out('a', 1)], at(0));
+  const stop = new AbortController();
+  const found: string[] = [];
+  let told: unknown;
+  const reading = (async () => {
+    for await (const message of consume(bus, { ...lane, startSeq: 1, token: 'a', signal: stop.signal })) {
+      found.push(message.data.toString());
+    }
+  })().catch((error: unknown) => {
+    told = error;
+  });
+  for (const n of range(12, 2)) {
+    await sleep(500);
+    await publisher.publishGroup([out('b', n)], at(n - 1));
+  }
+  const { state } = await bus.jsm.streams.info(streamName(lane.cluster, lane.partition));
+  expect(state.first_seq).toBeGreaterThan(65);
+  await publisher.publishGroup([out('a', 14)], at(13));
+  await until(() => found.length > 1 || told !== undefined || undefined, {
+    everyMs: 10,
+    timeoutMs: 30_000,
+    onTimeout: () => new Error(`only ${found.join()}`),
+  });
+  stop.abort();
+  await reading;
+  await publisher.close();
+  if (told !== undefined) {
+    expect(told).toMatchObject({ code: 'bus.truncated' });
+    return false;
+  }
+  expect(state.consumer_count).toBe(1);
+  expect(found).toEqual(['a:1', 'a:14']);
+  return true;
+}

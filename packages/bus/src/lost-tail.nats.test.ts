@@ -52,7 +52,7 @@ async function loseTail(): Promise<{ seq: number; timeMs: number }> {
 }
 
 async function first(startSeq: number, anchor: { seq: number; timeMs: number }): Promise<string> {
-  const signal = AbortSignal.timeout(10_000);
+  const signal = AbortSignal.timeout(60_000);
   for await (const message of consume(bus, { ...lane, startSeq, anchor, expectCreated: created, signal }))
     return message.data.toString();
   return 'nothing';

@@ -19,7 +19,7 @@ afterAll(async () => {
   await nats.stop();
 });
 
-const options = { timeoutMs: 5000 };
+const options = { timeoutMs: 30_000 };
 const tenants = (n: number) =>
   Array.from({ length: n }, (_, i) => ({ tenant: `tenant-${i}`, reason: `ü${'x'.repeat(i % 300)}` }));
 

@@ -1,4 +1,4 @@
-import { sleep } from '@drover/core';
+import { until } from '@drover/core';
 import { freePort } from '@drover/local';
 import { codeOf, type TestNats, testNats } from '@drover/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -33,8 +33,11 @@ describe('a connection', () => {
     const heard: string[] = [];
     there.onStatus((status) => heard.push(status));
     await own.kill9();
-    await sleep(100);
-    expect(there.status()).toBe('disconnected');
+    await until(() => there.status() === 'disconnected' || undefined, {
+      everyMs: 5,
+      timeoutMs: 30_000,
+      onTimeout: () => new Error('it has noticed nothing'),
+    });
     const asked = there.ask(() => there.jsm.getAccountInfo()); // waits for the connection
     await own.restart();
     await there.connected();

@@ -1,5 +1,5 @@
 import { type Bus, connectBus } from '@drover/bus';
-import { clusterId, epoch, sleep, type TenantId, tenantId } from '@drover/core';
+import { clusterId, epoch, sleep, type TenantId, tenantId, until } from '@drover/core';
 import { codeOf, type TestNats, testNats } from '@drover/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Catalog, openCatalog } from './catalog.ts';
@@ -137,7 +137,7 @@ describe('the view of the placements', () => {
     await change((p) => advanceMove(p, 'drain', { barrierLsn: '0/1' }));
     await change((p) => advanceMove(p, 'open', { openSeq: 5 }));
     await change((p) => finishMove(p, { holdMs: 1 }));
-    const done = await view.waitFor(tenant, (p) => p.primary === west, { timeoutMs: 5000 });
+    const done = await view.waitFor(tenant, (p) => p.primary === west, { timeoutMs: 60_000 });
     expect(done?.epoch).toBe(2);
     expect(steps).toEqual([
       'moving hold 1',
@@ -150,11 +150,11 @@ describe('the view of the placements', () => {
     expect(await warned).toMatchObject({ message: 'clumsy' });
     off();
     expect(await view.waitFor(tenant, () => false, { timeoutMs: 30 })).toBeUndefined();
-    const waiting = codeOf(view.waitFor(tenant, () => false, { timeoutMs: 5000 }));
+    const waiting = codeOf(view.waitFor(tenant, () => false, { timeoutMs: 60_000 }));
     stop.abort();
     expect(await waiting).toBe('internal.cancelled');
-    expect(await codeOf(view.waitFor(tenant, () => false, { timeoutMs: 5000 }))).toBe('internal.cancelled');
-    expect((await view.waitFor(tenant, () => true, { timeoutMs: 5000 }))?.epoch).toBe(2);
+    expect(await codeOf(view.waitFor(tenant, () => false, { timeoutMs: 60_000 }))).toBe('internal.cancelled');
+    expect((await view.waitFor(tenant, () => true, { timeoutMs: 60_000 }))?.epoch).toBe(2);
   });
 
   it('says how fresh it is, and is right again after the server was away', async () => {
@@ -166,16 +166,22 @@ describe('the view of the placements', () => {
     await cat.createTenant(entry(a), placed(a));
     const view = cat.watchPlacements(stop.signal);
     await view.synced;
+    const isFresh = () =>
+      until(() => view.staleMs < 1500 || undefined, {
+        everyMs: 5,
+        timeoutMs: 30_000,
+        onTimeout: () => new Error(`stale for ${view.staleMs} ms`),
+      });
     await sleep(1500);
-    expect(view.staleMs).toBeLessThan(1500);
+    await isFresh();
     await own.kill9();
     await sleep(1500);
     expect(view.staleMs).toBeGreaterThan(1400);
     await own.restart();
     await cat.createTenant(entry(b), placed(b));
-    expect(await view.waitFor(b, () => true, { timeoutMs: 5000 })).toEqual(placed(b));
+    expect(await view.waitFor(b, () => true, { timeoutMs: 60_000 })).toEqual(placed(b));
     expect(view.get(a)).toEqual(placed(a));
-    expect(view.staleMs).toBeLessThan(1500);
+    await isFresh();
     stop.abort();
     await there.close();
     await own.stop();

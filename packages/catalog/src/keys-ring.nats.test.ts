@@ -36,7 +36,7 @@ async function ringOf(options: Partial<KeyRingOptions> = {}): Promise<KeyRing> {
 const saw = (ring: KeyRing, look: () => boolean) =>
   until(() => (look() ? true : undefined), {
     everyMs: 5,
-    timeoutMs: 10_000,
+    timeoutMs: 60_000,
     onTimeout: () => new Error(`not seen by revision ${ring.revision}`),
   });
 const refusal = (act: () => unknown): string => {

@@ -77,7 +77,7 @@ describe('connectPg', () => {
 describe('PgPool', () => {
   let pool: PgPool;
   beforeAll(async () => {
-    pool = new PgPool({ ...server.connection(database), max: 2, connectTimeoutMs: 500 });
+    pool = new PgPool({ ...server.connection(database), max: 2 });
     await pool.query('CREATE TABLE public.item (id int PRIMARY KEY)');
   });
   afterAll(() => pool.close());
@@ -121,10 +121,20 @@ describe('PgPool', () => {
   });
 
   test('waiting for a client is bounded', async () => {
-    const hold = () => pool.query('SELECT pg_sleep(1.5)');
-    const [a, b] = [hold(), hold()];
-    await expect(pool.query('SELECT 1')).rejects.toMatchObject({ code: 'pg.unreachable' });
-    await Promise.all([a, b]);
+    const bounded = new PgPool({ ...server.connection(database), max: 2, connectTimeoutMs: 2000 });
+    const go = Promise.withResolvers<void>();
+    const hold = async (held: PromiseWithResolvers<void>) =>
+      bounded.withClient(async () => {
+        held.resolve();
+        await go.promise;
+      });
+    const held = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const holding = Promise.all(held.map(hold));
+    await Promise.race([holding, Promise.all(held.map(({ promise }) => promise))]);
+    await expect(bounded.query('SELECT 1')).rejects.toMatchObject({ code: 'pg.unreachable' });
+    go.resolve();
+    await holding;
+    await bounded.close();
   });
 });
 

@@ -130,7 +130,7 @@ describe('traces', () => {
     telemetry.tracer!.startSpan('commit').end();
     const began = performance.now();
     await telemetry.close();
-    expect(performance.now() - began).toBeLessThan(4000);
+    expect(performance.now() - began).toBeLessThan(9000); // not the exporter's own 10 s
     silent.closeAllConnections();
     await new Promise((resolve) => silent.close(resolve));
   });

@@ -5,6 +5,7 @@ export { type Direction, FaultProxy } from './fault-proxy.ts';
 export { type NewTenantOptions, newTenant } from './new-tenant.ts';
 export { type PreparedOptions, preparedDatabase, TEST_CONTEXT_KEY } from './prepared-database.ts';
 export { type TestNats, type TestNatsOptions, testNats } from './test-nats.ts';
+export { testPort } from './test-port.ts';
 export {
   ownPostgres,
   TEST_SECRET,

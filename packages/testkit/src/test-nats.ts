@@ -4,7 +4,8 @@
  */
 import { join } from 'node:path';
 import { DroverError } from '@drover/core';
-import { freePort, type LocalNats, type NatsOptions, startNats } from '@drover/local';
+import { type LocalNats, type NatsOptions, startNats } from '@drover/local';
+import { testPort } from './test-port.ts';
 import { testFolder, watch } from './watchdog.ts';
 
 export type TestNatsOptions = Omit<NatsOptions, 'dir' | 'port' | 'notice'>;
@@ -23,7 +24,7 @@ export interface TestNats {
 
 export async function testNats(options: TestNatsOptions = {}): Promise<TestNats> {
   const dir = join(testFolder('nats'), 'nats');
-  let server = await start(dir, options, await freePort(), 5);
+  let server = await start(dir, options, await testPort(), 5);
   return {
     url: server.url,
     port: server.port,
@@ -53,6 +54,6 @@ async function start(
   } catch (error) {
     const taken = error instanceof DroverError && error.code === 'local.port_in_use';
     if (!taken || otherPorts === 0) throw error;
-    return start(dir, options, await freePort(), otherPorts - 1); // somebody took it since we looked
+    return start(dir, options, await testPort(), otherPorts - 1); // somebody took it since we looked
   }
 }

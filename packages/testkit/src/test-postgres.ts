@@ -5,9 +5,10 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { DroverError } from '@drover/core';
-import { freePort, type LocalPostgres, type PgMajor, type PgSettings, startPostgres } from '@drover/local';
+import { type LocalPostgres, type PgMajor, type PgSettings, startPostgres } from '@drover/local';
 import { renderSettings } from '@drover/local/pg-settings.ts';
 import pg from 'pg';
+import { testPort } from './test-port.ts';
 import { testFolder, watch } from './watchdog.ts';
 
 /** The secret that passwords of tests' roles are derived from. */
@@ -71,7 +72,7 @@ export function testPostgres(options: TestPostgresOptions = {}): Promise<TestPos
 export async function ownPostgres(options: TestPostgresOptions = {}): Promise<TestPostgres> {
   const major = options.major ?? 18;
   const dir = join(testFolder(`pg${major}`), 'pg');
-  let server = await start(dir, major, await freePort(), options.settings ?? {}, 5);
+  let server = await start(dir, major, await testPort(), options.settings ?? {}, 5);
   const port = server.port;
   const connection = (database = 'postgres', user = 'postgres'): TestConnection => ({
     host: '127.0.0.1',
@@ -82,7 +83,7 @@ export async function ownPostgres(options: TestPostgresOptions = {}): Promise<Te
     ssl: false,
   });
   const connect = async (database?: string, user?: string): Promise<pg.Client> => {
-    const client = new pg.Client({ ...connection(database, user), connectionTimeoutMillis: 20_000 });
+    const client = new pg.Client({ ...connection(database, user), connectionTimeoutMillis: 60_000 });
     client.on('error', () => {}); // a server that is killed under it is no surprise in a test
     await client.connect();
     return client;
@@ -149,7 +150,7 @@ async function start(
   } catch (error) {
     const taken = error instanceof DroverError && error.code === 'local.port_in_use';
     if (!taken || otherPorts === 0) throw error;
-    return start(dir, major, await freePort(), settings, otherPorts - 1); // somebody took it since we looked
+    return start(dir, major, await testPort(), settings, otherPorts - 1); // somebody took it since we looked
   }
 }
 

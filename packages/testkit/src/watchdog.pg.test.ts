@@ -19,7 +19,7 @@ test.each(['SIGKILL', 'SIGTERM'] as const)(
     const { pids, folder } = JSON.parse(line.toString()) as { pids: number[]; folder: string };
     expect(pids.map(alive)).toEqual([true, true]);
     child.kill(signal);
-    await expect.poll(() => pids.map(alive), { timeout: 20_000 }).toEqual([false, false]);
-    await expect.poll(() => existsSync(folder), { timeout: 20_000 }).toBe(false);
+    await expect.poll(() => pids.map(alive), { timeout: 60_000 }).toEqual([false, false]);
+    await expect.poll(() => existsSync(folder), { timeout: 60_000 }).toBe(false);
   },
 );

@@ -43,13 +43,15 @@ export interface World {
   start(options?: Partial<ApplyOptions>): Promise<Running>;
   tenant(name: string, feed?: string): Promise<void>;
   row(name: string): Promise<Record<string, unknown>>;
+  /** From now on: which tenants were held at the target, for which reason, however shortly. */
+  notesHeld(): Promise<() => Promise<ReadonlySet<string>>>;
   ledger(): Promise<Record<string, unknown>[]>;
   /** Waits until everything that was captured has been dealt with by the main lane and no tenant is in a lane of its own. */
   settled(): Promise<void>;
   same(tables: readonly string[], where?: string): Promise<void>;
-  waitFor(what: string, probe: () => Promise<boolean>): Promise<void>;
-  /** SIGKILL of the target's postmaster, which is its own (`ownTarget`); back after `downMs`. */
-  crashTarget(downMs: number): Promise<void>;
+  waitFor(what: string, probe: () => Promise<boolean>, timeoutMs?: number): Promise<void>;
+  /** SIGKILL of the target's postmaster, which is its own (`ownTarget`); back when `meanwhile` is over. */
+  crashTarget(meanwhile: () => Promise<unknown>): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -128,6 +130,20 @@ export async function makeWorld(
       );
       return rows[0] as Record<string, unknown>;
     },
+    async notesHeld() {
+      await target.query(`
+        CREATE TABLE public.was_held (tenant text, reason text);
+        CREATE FUNCTION public.note_held() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+        BEGIN INSERT INTO public.was_held VALUES (NEW.tenant, NEW.reason); RETURN NULL; END $$;
+        CREATE TRIGGER note_held AFTER UPDATE ON drover.tenant FOR EACH ROW WHEN (NEW.feed = 'held') EXECUTE FUNCTION public.note_held();
+        ALTER TABLE drover.tenant ENABLE ALWAYS TRIGGER note_held`);
+      return async () => {
+        const { rows } = await target.query<{ held: string }>(
+          `SELECT tenant || ' ' || reason AS held FROM public.was_held`,
+        );
+        return new Set(rows.map(({ held }) => held));
+      };
+    },
     async ledger() {
       return (await target.query('SELECT * FROM drover.ledger ORDER BY id')).rows as Record<
         string,
@@ -155,17 +171,17 @@ export async function makeWorld(
           JSON.stringify(differences, (_, v) => (typeof v === 'string' ? v.slice(-60) : v), 1).slice(0, 1500),
         );
     },
-    waitFor: (what, probe) =>
+    waitFor: (what, probe, timeoutMs = 60_000) =>
       until(async () => ((await probe()) ? true : undefined), {
         everyMs: 20,
-        timeoutMs: 20_000,
-        onTimeout: () => new Error(`not within 20 s: ${what}`),
+        timeoutMs,
+        onTimeout: () => new Error(`not within ${timeoutMs} ms: ${what}`),
       }).then(() => undefined),
-    async crashTarget(downMs) {
+    async crashTarget(meanwhile) {
       targetServer.server.kill9();
       await targetServer.server.exited;
       await target.end().catch(() => undefined);
-      await new Promise((resolve) => setTimeout(resolve, downMs));
+      await meanwhile();
       await targetServer.restart();
       target = await targetServer.connect(west);
     },

@@ -1,6 +1,6 @@
 /** The reader against real PostgreSQL and NATS: what the source committed is what the streams hold, once and in order. */
 import { openPublisher, streamName } from '@drover/bus';
-import { DroverError, sleep } from '@drover/core';
+import { sleep } from '@drover/core';
 import { emitBarrier, slotName } from '@drover/pg';
 import { afterEach, describe, expect, it } from 'vitest';
 import { eventually, readyz, statusOf } from './status.testing.ts';
@@ -52,6 +52,19 @@ async function confirmedLag(): Promise<number> {
   return Number(rows[0]?.lag);
 }
 
+async function walEnd(): Promise<string> {
+  const { rows } = await world.client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn');
+  return rows[0]?.lsn ?? '';
+}
+
+async function confirmedBeyond(lsn: string): Promise<boolean | undefined> {
+  const { rows } = await world.client.query<{ beyond: boolean }>(
+    `SELECT confirmed_flush_lsn >= $2::pg_lsn AS beyond FROM pg_replication_slots WHERE slot_name = $1`,
+    [slotName(world.database), lsn],
+  );
+  return rows[0]?.beyond;
+}
+
 describe('capture', () => {
   it('publishes what three tenants and the reference table committed', async () => {
     const { client } = await setUp();
@@ -96,7 +109,8 @@ describe('capture', () => {
     await client.query(`UPDATE items SET tenant = 'bolt'`);
     const bolt = changesOf(await tenantOnce(world, 'bolt', (b) => b.length > 0));
     expect(bolt).toEqual([`+items 0x00000001,0x626f6c74,0x${Buffer.from(big).toString('hex')}`]);
-    expect(changesOf(await readTenant(world, 'acme'))[1]).toMatch(/^-items O:/);
+    const acme = changesOf(await tenantOnce(world, 'acme', (b) => changesOf(b).length > 1));
+    expect(acme[1]).toMatch(/^-items O:/);
   });
 
   it('carries barriers and epochs at their place, blocks never mixing epochs', async () => {
@@ -126,7 +140,7 @@ describe('capture', () => {
     await ready();
     await client.query('CREATE TABLE noise (x text)');
     await client.query(`INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 5000)`);
-    await eventually('confirmed', async () => (await confirmedLag()) < 100_000, 40_000);
+    await eventually('confirmed', async () => (await confirmedLag()) < 100_000);
   });
 
   // Smaller than what comes before it has committed.
@@ -259,7 +273,7 @@ describe('trouble', () => {
     await eventually('told', async () => (await readyz(one.url)).status === 503);
     await nats.restart();
     await write();
-    const blocks = await tenantOnce(world, 'acme', (b) => changesOf(b).length >= written, 40_000);
+    const blocks = await tenantOnce(world, 'acme', (b) => changesOf(b).length >= written);
     checkOrder(blocks);
     expect(changesOf(blocks)).toHaveLength(written);
     await eventually('ready again', async () => (await readyz(one.url)).status === 200);
@@ -276,7 +290,7 @@ describe('trouble', () => {
     await first.stop();
     await client.query(`INSERT INTO items VALUES (2, 'acme', 'b')`);
     checkOrder(await tenantOnce(world, 'acme', (b) => changesOf(b).length === 2));
-    expect(secondReady).toBe(true);
+    await eventually('it says so', async () => secondReady);
     await second.stop();
   });
 
@@ -303,11 +317,14 @@ describe('trouble', () => {
         .catch(() => {}),
       one.ended,
     ]);
+    // Whoever was first wins; the other must stop, and the stream has one history.
+    let error: unknown;
+    void one.ended.then((reason) => {
+      error = reason;
+    });
+    await eventually('one is fenced', async () => error !== undefined || stranger.state() === 'fenced');
+    if (error !== undefined) expect(error).toMatchObject({ code: 'bus.fenced' });
     await stranger.close();
-    const error = await Promise.race([one.ended, sleep(15_000)]);
-    // Whoever was first wins; the other must have stopped, and the stream has one history.
-    if (error instanceof DroverError) expect(error.code).toBe('bus.fenced');
-    else expect(stranger.state()).toBe('fenced');
   });
 
   it('a slot dropped by hand is told, and the process stays', async () => {
@@ -331,8 +348,9 @@ describe('trouble', () => {
       );
       return rows.length > 0;
     });
-    await eventually('told', async () => (await readyz(one.url)).text.includes('slot'));
+    await eventually('told', async () => (await statusOf(world))?.code === 'pg.slot_missing');
     expect(await statusOf(world)).toMatchObject({ state: 'failed', code: 'pg.slot_missing' });
+    expect((await readyz(one.url)).text).toContain('slot');
     expect((await fetch(`${one.url}/livez`)).status).toBe(200);
   });
 
@@ -341,7 +359,8 @@ describe('trouble', () => {
     const one = await ready();
     await client.query(`INSERT INTO items VALUES (1, 'acme', 'a')`);
     await tenantOnce(world, 'acme', (b) => b.length === 1);
-    await eventually('confirmed', async () => (await confirmedLag()) < 1000);
+    const written = await walEnd();
+    await eventually('confirmed', async () => (await confirmedBeyond(written)) === true);
     await one.stop();
     await bus.jsm.streams.delete(streamName(EAST, 1));
     const another = begin();
@@ -380,7 +399,7 @@ describe('trouble', () => {
     for (let i = 0; i < 25; i++) {
       const one = begin();
       await sleep(i * 4);
-      const outcome = await Promise.race([one.stop().then(() => 'stopped'), sleep(5000)]);
+      const outcome = await Promise.race([one.stop().then(() => 'stopped'), sleep(30_000)]);
       expect(outcome, `after ${i * 4} ms`).toBe('stopped');
       expect(await one.ended).toBeUndefined();
     }

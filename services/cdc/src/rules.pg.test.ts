@@ -1,14 +1,6 @@
 /** The reader under rules of [[transform]], against real PostgreSQL and NATS: what is to be hidden never leaves, also after a restart. */
 import { afterEach, describe, expect, it } from 'vitest';
-import {
-  changesOf,
-  makeWorld,
-  type Running,
-  readTenant,
-  start,
-  tenantOnce,
-  type World,
-} from './world.testing.ts';
+import { changesOf, makeWorld, type Running, start, tenantOnce, type World } from './world.testing.ts';
 
 let world: World;
 let running: Running[] = [];
@@ -97,8 +89,10 @@ describe('a table that is renamed away from its rule', () => {
     await world.client.query(`INSERT INTO things VALUES (3, 'acme', 'secret'), (4, 'bolt', 'plain')`);
     await reader();
     await said('bolt', hex('plain'));
-    const all = changesOf(await readTenant(world, 'acme'));
-    expect(all.filter((c) => c.includes('drover.withheld'))).toHaveLength(2);
+    const isWithheld = (c: string) => c.includes('drover.withheld');
+    const twice = await tenantOnce(world, 'acme', (b) => changesOf(b).filter(isWithheld).length > 1);
+    const all = changesOf(twice);
+    expect(all.filter(isWithheld)).toHaveLength(2);
     expect(all.join()).not.toContain(hex('secret').slice(2));
   });
 });

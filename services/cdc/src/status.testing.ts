@@ -6,7 +6,7 @@ import type { World } from './world.testing.ts';
 export async function eventually(
   what: string,
   probe: () => Promise<boolean>,
-  timeoutMs = 30_000,
+  timeoutMs = 90_000,
 ): Promise<void> {
   await until(async () => (await probe()) || undefined, {
     everyMs: 50,
@@ -29,7 +29,7 @@ export async function metric(url: string, name: string): Promise<number> {
 export async function statusOf(
   world: World,
 ): Promise<{ state: string; code: string | null; reason: string } | undefined> {
-  const answer = await callRpc(world.bus, 'cdc.east.status', {}, { timeoutMs: 2000 }).catch(() => ({}));
+  const answer = await callRpc(world.bus, 'cdc.east.status', {}, { timeoutMs: 20_000 }).catch(() => ({}));
   const { databases } = answer as { databases?: NonNullable<Awaited<ReturnType<typeof statusOf>>>[] };
   return databases?.[0];
 }

@@ -233,7 +233,7 @@ export async function tenantOnce(
   world: World,
   tenant: string,
   enough: (blocks: readonly ReadBlock[]) => boolean,
-  timeoutMs = 20_000,
+  timeoutMs = 90_000,
 ): Promise<ReadBlock[]> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {

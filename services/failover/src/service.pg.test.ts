@@ -16,7 +16,7 @@ interface Status {
 }
 
 const FAILED = { connect: 'fail', write: 'fail' };
-const failover = { grace: '600ms', drain_timeout: '500ms', cooldown: '1s' };
+const failover = { grace: '600ms', drain_timeout: '3s', cooldown: '1s' };
 
 let world: World;
 let tenant: TenantId;
@@ -41,7 +41,7 @@ afterEach(async () => {
     await world.catalog.placements.delete(one);
 });
 
-const status = () => callRpc(world.bus, 'failover.status', {}, { timeoutMs: 3000 }) as Promise<Status>;
+const status = () => callRpc(world.bus, 'failover.status', {}, { timeoutMs: 20_000 }) as Promise<Status>;
 const ledBy = (id: string) =>
   world.waitFor(`${id} leads`, async () => (await status().catch(() => undefined))?.leader === id);
 const seenAs = (cluster: string, state: string) =>
@@ -52,9 +52,11 @@ const seenAs = (cluster: string, state: string) =>
 const history = async (of?: string) =>
   (
     (await callRpc(world.bus, 'failover.history', of === undefined ? {} : { tenant: of }, {
-      timeoutMs: 5000,
+      timeoutMs: 20_000,
     })) as { events: HistoryEvent[] }
   ).events;
+const onRecord = (kind: string, of?: string) =>
+  world.waitFor(`${kind} is on record`, async () => (await history(of)).some((e) => e.kind === kind));
 const waits = (code: string, why = '') =>
   world.waitFor(`told ${code} ${why}`, async () =>
     (await status()).waiting.find((w) => w.tenant === tenant && w.code === code && w.why.includes(why)),
@@ -89,6 +91,7 @@ describe('a cluster that dies', () => {
       async () => (await world.placement(tenant)).replicas['east']?.state === 'live',
     );
     expect(await world.writable(tenant)).toEqual(['west']);
+    await onRecord('failover.rejoined', tenant);
     const kinds = (await history(tenant)).map((e) => e.kind);
     expect(kinds).toEqual(['failover.begun', 'failover.moved', 'failover.rejoined']);
     await end();
@@ -115,7 +118,7 @@ describe('a cluster that dies', () => {
     replicate();
     const first = await world.start({ id: 'c1' });
     await ledBy('c1');
-    expect(await callRpc(world.bus, 'failover.pause', { by: 'ann' }, { timeoutMs: 3000 })).toMatchObject({
+    expect(await callRpc(world.bus, 'failover.pause', { by: 'ann' }, { timeoutMs: 20_000 })).toMatchObject({
       paused: true,
       by: 'ann',
     });
@@ -128,8 +131,9 @@ describe('a cluster that dies', () => {
       kind: 'refused',
       why: expect.stringContaining('paused by ann') as string,
     });
-    await callRpc(world.bus, 'failover.resume', { by: 'bob' }, { timeoutMs: 3000 });
+    await callRpc(world.bus, 'failover.resume', { by: 'bob' }, { timeoutMs: 20_000 });
     await servedBy('west');
+    await onRecord('failover.moved', tenant);
     expect((await history()).map((e) => e.kind)).toEqual(
       expect.arrayContaining(['failover.paused', 'failover.refused', 'failover.resumed', 'failover.moved']),
     );
@@ -154,7 +158,7 @@ describe('a cluster that dies', () => {
     expect(await world.placement(tenant)).toMatchObject({ state: 'active', primary: 'east' });
     await world.passed();
     await servedBy('west');
-    expect((await status()).waiting).toEqual([]);
+    await world.waitFor('nobody waits', async () => (await status()).waiting.length === 0);
     await end();
   });
 
@@ -170,7 +174,7 @@ describe('a cluster that dies', () => {
     const holding = new AbortController();
     const lease = await holdLease(world.bus, {
       key: 'proxy.silent-1',
-      ttlMs: 1000,
+      ttlMs: 6000,
       value: {},
       signal: holding.signal,
       onLost: () => undefined,
@@ -200,6 +204,7 @@ describe('a cluster that dies', () => {
     await ledBy('c1');
     cutEast();
     expect((await waits('unfit')).why).toContain('west is parked: poison');
+    await onRecord('failover.refused', tenant);
     expect((await history(tenant)).map((e) => e.kind)).toEqual(['failover.refused']);
     await end();
   });
@@ -248,7 +253,7 @@ describe('a switch-over asked for', () => {
     );
     expect(await servedBy('east')).toMatchObject({ lastMove: { outcome: 'aborted' } });
     expect(await world.writable(tenant)).toEqual(['east']);
-    expect(seen).toContain('failover.moved');
+    await world.waitFor('it is told', async () => seen.includes('failover.moved'));
     await listening.close();
     await end();
   });
@@ -298,11 +303,11 @@ it('has history that survives, is narrowed by tenant and bounded by limit', asyn
     world.bus,
     'failover.history',
     { tenant: 'even', limit: 3 },
-    { timeoutMs: 5000 },
+    { timeoutMs: 20_000 },
   )) as { events: HistoryEvent[] };
   expect(newest.events.map((e) => e.fields['n'])).toEqual([24, 26, 28]);
   expect(
-    (await callRpc(world.bus, 'failover.history', { limit: 'x' }, { timeoutMs: 5000 })) as object,
+    (await callRpc(world.bus, 'failover.history', { limit: 'x' }, { timeoutMs: 20_000 })) as object,
   ).toHaveProperty('events');
   await end();
 });

@@ -87,8 +87,8 @@ export class World {
       const options = this.servers[cluster as unknown as Name].connection(this.database, 'drover_admin');
       const port = this.lines[cluster as unknown as Name].port;
       pool = new BoundedPool(
-        this.#closer.add(new PgPool({ ...options, port, max: 8, connectTimeoutMs: 1000 })),
-        2000,
+        this.#closer.add(new PgPool({ ...options, port, max: 8, connectTimeoutMs: 5000 })),
+        8000,
       );
       this.#pools.set(cluster, pool);
     }
@@ -108,7 +108,7 @@ export class World {
         signal: stop.signal,
         live: async () => new Set(),
         tagging: this.config.tagging,
-        drainTimeoutMs: 3000,
+        drainTimeoutMs: 20_000,
         log: createLogger({ service: 'test', level }),
         failpoint: async (name) => meets(name, leader),
         ...more,
@@ -254,7 +254,7 @@ export class World {
   async waitFor<T>(
     what: string,
     probe: () => Promise<T | undefined | false>,
-    timeoutMs = 20_000,
+    timeoutMs = 90_000,
   ): Promise<T> {
     return until(async () => (await probe()) || undefined, {
       everyMs: 25,

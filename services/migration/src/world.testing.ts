@@ -276,8 +276,8 @@ export class CopyWorld {
   waitFor(what: string, probe: () => Promise<boolean>): Promise<boolean> {
     return until(async () => (await probe()) || undefined, {
       everyMs: 20,
-      timeoutMs: 20_000,
-      onTimeout: () => new Error(`not within 20 s: ${what}`),
+      timeoutMs: 90_000,
+      onTimeout: () => new Error(`not within 90 s: ${what}`),
     });
   }
 

@@ -12,7 +12,7 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 beforeAll(async () => {
   [east, west] = await Promise.all([ownPostgres(), testPostgres()]);
-  w = await world({ servers: { east, west }, proxy: 'pool_size = 4\nhold = "4s"\nlease = "1500ms"' });
+  w = await world({ servers: { east, west }, proxy: 'pool_size = 4\nhold = "15s"\nlease = "6s"' });
 });
 afterEach(() => w.endClients());
 afterAll(() => w.close());
@@ -43,8 +43,8 @@ test('while a tenant moves its transactions wait and then go to the new primary;
   const [name, other] = [await tenant(), await tenant()];
   const client = await w.client(name);
   await insert(client, name, 1);
-  await w.place(name, moving('west'));
-  await sleep(100);
+  const { revision } = await w.place(name, moving('west'));
+  expect(await quiesce(name, revision, 30_000)).toMatchObject({ quiet: true }); // it is known
   let done = false;
   const held = insert(client, name, 2).then(() => {
     done = true;
@@ -52,7 +52,7 @@ test('while a tenant moves its transactions wait and then go to the new primary;
   const fresh = w.client(name).then((late) => late.query('SELECT count(*)::int AS n FROM items'));
   const begun = performance.now();
   await insert(await w.client(other), other, 1);
-  expect(performance.now() - begun).toBeLessThan(1000);
+  expect(performance.now() - begun).toBeLessThan(13_000); // not held
   await sleep(200);
   expect(done).toBe(false);
   await w.moveInDatabase(name, 'east', 'west', 2);
@@ -67,15 +67,17 @@ test('while a tenant moves its transactions wait and then go to the new primary;
 
 test('a hold ends at its deadline with 57P03, and the client goes on', async () => {
   const name = await tenant();
-  const client = await w.client(name);
-  await w.place(name, moving('west'));
-  await sleep(100);
+  const [client, other] = [await w.client(name), await w.client(name)];
+  const { revision } = await w.place(name, moving('west'));
+  expect(await quiesce(name, revision, 30_000)).toMatchObject({ quiet: true });
   const begun = performance.now();
-  await expect(client.query('SELECT 1')).rejects.toMatchObject({ code: '57P03', severity: 'ERROR' });
-  await expect(client.query('SELECT $1::int', [1])).rejects.toMatchObject({ code: '57P03' });
-  expect(performance.now() - begun).toBeGreaterThan(7500);
+  await Promise.all([
+    expect(client.query('SELECT 1')).rejects.toMatchObject({ code: '57P03', severity: 'ERROR' }),
+    expect(other.query('SELECT $1::int', [1])).rejects.toMatchObject({ code: '57P03' }),
+  ]);
+  expect(performance.now() - begun).toBeGreaterThan(14_500);
   await w.place(name, (p) => ({ ...moved('east')(p), epoch: p.epoch }));
-  expect((await client.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
+  for (const one of [client, other]) expect((await one.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
 });
 
 test('quiesce is answered once the move is known and the last transaction has ended, not before', async () => {
@@ -85,13 +87,13 @@ test('quiesce is answered once the move is known and the last transaction has en
   await insert(client, name, 1);
   const { revision } = await w.place(name, moving('west'));
   expect(await quiesce(name, revision, 300)).toBeNull();
-  const answer = quiesce(name, revision, 3000);
+  const answer = quiesce(name, revision, 30_000);
   await sleep(50);
   await insert(client, name, 2);
   await client.query('COMMIT');
   expect(await answer).toMatchObject({ quiet: true, proxy: expect.stringContaining(w.id) });
   expect(await quiesce(name, revision + 1_000_000, 200)).toBeNull();
-  expect(await quiesce('nobody-here', revision, 1000)).toMatchObject({ quiet: true });
+  expect(await quiesce('nobody-here', revision, 30_000)).toMatchObject({ quiet: true });
 });
 
 test('a transaction refused for a stale epoch before it did anything begins again at the new primary', async () => {
@@ -158,9 +160,9 @@ test('fifty switch-overs back and forth under load: no client sees an error, no 
   const [from, to] = [await w.root('east'), await w.root('west')];
   let [here, there] = [from, to];
   const names = ['west', 'east'];
-  for (let n = 0; n < 50; n++) {
+  for (let n = 0; n < 50 || (n < 1000 && written.size <= 100); n++) {
     const { revision, placement } = await w.place(name, moving(names[n % 2] ?? ''));
-    if (n % 3 !== 0) expect(await quiesce(name, revision, 3000)).toMatchObject({ quiet: true });
+    if (n % 3 !== 0) expect(await quiesce(name, revision, 30_000)).toMatchObject({ quiet: true });
     await here.query('SELECT drover.close_tenant($1, $2)', [name, placement.epoch]);
     await there.query('SELECT drover.open_tenant($1, $2)', [name, placement.epoch + 1]);
     await w.place(name, moved(names[n % 2] ?? ''));
@@ -183,8 +185,8 @@ test('a session bound to its connection is told when its tenant has moved', asyn
   const client = await w.client(name);
   await client.query('LISTEN x');
   await w.moveInDatabase(name, 'east', 'west', 2);
-  await w.place(name, moved('west'));
-  await sleep(100);
+  const { revision } = await w.place(name, moved('west'));
+  expect(await quiesce(name, revision, 30_000)).toMatchObject({ quiet: true });
   await expect(client.query('SELECT 1')).rejects.toMatchObject({ code: '57P01', severity: 'FATAL' });
 });
 
@@ -198,7 +200,7 @@ test('without a lease transactions in flight are cut at its deadline and new one
   const begun = performance.now();
   await w.nats.kill9();
   expect(await cut).toMatchObject({ code: '57P01' });
-  expect(performance.now() - begun).toBeLessThan(1700);
+  expect(performance.now() - begun).toBeLessThan(6000); // others may hold it from then on
   let done = false;
   const held = insert(client, name, 3).then(() => {
     done = true;
@@ -226,7 +228,16 @@ test('a dead primary: what ran gets one error, what comes next waits for the fai
     code: /08006|57P0[12]/ as never,
   });
   const health = w.bus.nc.subscribe('drover.health.*');
-  await sleep(100);
+  const root = await w.root('east');
+  await expect
+    .poll(async () => {
+      const { rows } = await root.query(
+        `SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(10)' AND state = 'active'`,
+      );
+      return rows.length;
+    })
+    .toBe(1);
+  await root.end();
   await east.server.stop('immediate');
   expect((await ended).code).toMatch(/08006|57P0[12]/);
   await failing.catch(() => undefined);

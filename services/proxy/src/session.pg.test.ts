@@ -154,7 +154,9 @@ test('LISTEN and advisory locks pin the session; the backend is not reused', asy
     .poll(async () => (await other.query('SELECT pg_try_advisory_xact_lock(7) AS got')).rows[0].got)
     .toBe(true);
   const root = await w.root();
-  expect((await root.query('SELECT 1 FROM pg_stat_activity WHERE pid = $1', [pid])).rowCount).toBe(0);
+  await expect
+    .poll(async () => (await root.query('SELECT 1 FROM pg_stat_activity WHERE pid = $1', [pid])).rowCount)
+    .toBe(0);
   await root.end();
   await expect.poll(() => w.metrics()).toMatch(/drover_proxy_pins_total\{reason="listen"\} [1-9]/);
 });
@@ -163,7 +165,7 @@ test('a backend that dies idle is invisible; one that dies in use gives one clea
   const root = await w.root();
   const killAll = () =>
     root.query(
-      "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'drover' AND datname = $1",
+      "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'drover' AND datname = $1",
       [w.database],
     );
   const client = await w.client('acme');
@@ -175,7 +177,14 @@ test('a backend that dies idle is invisible; one that dies in use gives one clea
     code: '57P01',
     severity: 'ERROR',
   });
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await expect
+    .poll(async () => {
+      const { rows } = await root.query(
+        `SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(20)' AND state = 'active'`,
+      );
+      return rows.length;
+    })
+    .toBe(1);
   await killAll();
   await failing;
   expect((await client.query('SELECT 3 AS n')).rows).toEqual([{ n: 3 }]);

@@ -3,9 +3,8 @@ import { type Bus, connectBus } from '@drover/bus';
 import { type Catalog, openCatalog, type Placement, type Tenant } from '@drover/catalog';
 import { type Config, deriveContextKey, derivePassword, parseConfig } from '@drover/config';
 import { type ClusterId, clusterId, epoch, type TenantId, tenantId } from '@drover/core';
-import { freePort } from '@drover/local';
 import { connectPg, openTenant, ROLE_NAMES, setupCluster } from '@drover/pg';
-import { newTenant, type TestNats, type TestPostgres, testNats } from '@drover/testkit';
+import { newTenant, type TestNats, type TestPostgres, testNats, testPort } from '@drover/testkit';
 import pg from 'pg';
 import { run } from './main.ts';
 import { createVerifier } from './protocol/scram.ts';
@@ -120,9 +119,13 @@ export async function world(options: WorldOptions): Promise<World> {
     ([name, server]) =>
       `[[clusters]]\nname = "${name}"\nhost = "127.0.0.1"\nport = ${options.via?.[name] ?? server.port}\ndatabases = ${JSON.stringify(databases)}\nsetup_user = "postgres"\nsetup_password = "x"\nsslmode = "disable"\n`,
   );
-  const port = await freePort();
+  const port = await testPort();
+  // A test process that stands still for a second or two keeps its lease.
+  const proxy = /^lease = /m.test(options.proxy ?? '')
+    ? options.proxy
+    : `lease = "10s"\n${options.proxy ?? ''}`;
   const config = parseConfig(
-    `[nats]\nurl = "${nats.url}"\n[security]\nsecret = "${SECRET}"\n[proxy]\nhost = "127.0.0.1"\nport = ${port}\n${options.proxy ?? ''}\n[tagging]\nmode = "${isolation}"\ndatabase_prefix = "${databasePrefix}"\n[telemetry]\nport = 0\nlog_level = "${process.env['DROVER_TEST_LOG'] ?? 'error'}"\n${clusters.join('')}`,
+    `[nats]\nurl = "${nats.url}"\n[security]\nsecret = "${SECRET}"\n[proxy]\nhost = "127.0.0.1"\nport = ${port}\n${proxy}\n[tagging]\nmode = "${isolation}"\ndatabase_prefix = "${databasePrefix}"\n[telemetry]\nport = 0\nlog_level = "${process.env['DROVER_TEST_LOG'] ?? 'error'}"\n${clusters.join('')}`,
     'test.toml',
   );
   const bus = await connectBus({ url: nats.url, name: 'test' });

@@ -116,7 +116,7 @@ export function reading(stream: ReplicationStream, onKeepalive: (walEnd: Lsn) =>
   };
 }
 
-export async function eventually(what: string, probe: () => boolean | Promise<boolean>, timeoutMs = 20_000) {
+export async function eventually(what: string, probe: () => boolean | Promise<boolean>, timeoutMs = 60_000) {
   await until(async () => ((await probe()) ? true : undefined), {
     everyMs: 20,
     timeoutMs,

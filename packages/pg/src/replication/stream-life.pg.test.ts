@@ -1,4 +1,4 @@
-/** How a stream stays alive, moves the slot on, and ends. The server's patience is two seconds. */
+/** How a stream stays alive, moves the slot on, and ends. The server's patience is four seconds. */
 import { LSN_MAX, type Lsn, parseLsn, sleep } from '@drover/core';
 import { ownPostgres, type TestPostgres, testPostgres } from '@drover/testkit';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -6,7 +6,7 @@ import { readSlot } from './slot.ts';
 import { type Captured, captured, eventually, reading } from './stream-fixture.ts';
 import type { ReplicationStream } from './types.ts';
 
-const SETTINGS = { wal_sender_timeout: '2s' };
+const SETTINGS = { wal_sender_timeout: '4s' };
 
 let server: TestPostgres;
 let source: Captured;
@@ -40,7 +40,7 @@ describe('back-pressure', () => {
     await source.client.query(
       `INSERT INTO public.item SELECT i, repeat('x', 20000) FROM generate_series(1, 2000) i`,
     );
-    await sleep(6_500);
+    await sleep(12_500);
     expect(seen.commits).toHaveLength(1);
     expect(seen.count('insert')).toBeLessThan(100); // no more than what had been read already
     expect(await walsender()).toBe(pid);
@@ -93,8 +93,7 @@ describe('an idle stream', () => {
   test('hears of the server though nobody writes, and stays up', async () => {
     const seen = reading(await start());
     const pid = await walsender();
-    await sleep(5_000);
-    expect(seen.keepalives.length).toBeGreaterThanOrEqual(4);
+    await eventually('it is heard of', () => seen.keepalives.length >= 4);
     expect(await walsender()).toBe(pid);
   });
 });
@@ -232,7 +231,7 @@ describe('the end', () => {
     await other.client.end();
     const before = performance.now();
     await own.server.stop('fast');
-    expect(performance.now() - before).toBeLessThan(5_000);
+    expect(performance.now() - before).toBeLessThan(30_000); // it would wait for as long as the stream lives
     await expect(seen.done).rejects.toMatchObject({ code: 'pg.unreachable' });
   });
 });

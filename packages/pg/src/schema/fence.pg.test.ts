@@ -12,6 +12,7 @@ import { closeTenant, openTenant } from './moves.ts';
 const TABLES =
   'CREATE TABLE public.orders (tenant text NOT NULL, id bigint, epoch bigint NOT NULL, how text, PRIMARY KEY (tenant, id))';
 const ROUNDS = 250;
+const ROUNDS_MAX = 2500;
 
 type Event =
   | { kind: 'insert'; epoch: number; how: string; commitLsn: bigint }
@@ -27,7 +28,7 @@ describe.each([16, 17, 18] as const)('the write fence on PostgreSQL %i', (major)
   });
   afterAll(() => f.close());
 
-  it(`lets no row commit behind its epoch's barrier, in ${ROUNDS} rounds`, { timeout: 120_000 }, async () => {
+  it(`lets no row commit behind its epoch's barrier, in ${ROUNDS} rounds`, { timeout: 300_000 }, async () => {
     let epoch = 1;
     let stop = false;
     let nextId = 0;
@@ -98,7 +99,10 @@ describe.each([16, 17, 18] as const)('the write fence on PostgreSQL %i', (major)
     ended.catch(() => {
       stop = true; // seen when awaited below
     });
-    for (let round = 0; round < ROUNDS && !stop; round++) {
+    // Every way of writing gets through and meets a closed fence: otherwise the test has shown nothing about it.
+    const shown = () => Object.values(tally).every(({ written, refused }) => written > 10 && refused > 10);
+    const more = (round: number) => round < ROUNDS || (round < ROUNDS_MAX && !shown());
+    for (let round = 0; more(round) && !stop; round++) {
       // Varies where in the writers' transactions the close falls.
       await f.root.query('SELECT pg_sleep($1)', [(round % 11 === 0 ? 16 : round % 7) / 2000]);
       barriers.set(epoch, await closeTenant(f.admin, { tenant: 'acme', epoch, lockTimeoutMs: 20_000 }));
@@ -124,9 +128,8 @@ describe.each([16, 17, 18] as const)('the write fence on PostgreSQL %i', (major)
       }
     }
     expect(wrong).toEqual([]);
-    expect(events.filter((e) => e.kind === 'barrier')).toHaveLength(ROUNDS);
+    expect(events.filter((e) => e.kind === 'barrier')).toHaveLength(barriers.size);
     expect(inserts.length).toBeGreaterThan(ROUNDS);
-    // Every way of writing got through and met a closed fence: otherwise the test has shown nothing about it.
     for (const [how, { written, refused }] of Object.entries(tally)) {
       expect(written, how).toBeGreaterThan(10);
       expect(refused, how).toBeGreaterThan(10);

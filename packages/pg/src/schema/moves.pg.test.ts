@@ -85,7 +85,7 @@ describe.each([16, 17, 18] as const)('opening, closing, following on PostgreSQL 
     expect(writers[0]?.xactAgeMs).toBeGreaterThan(50);
     expect(await listWriters(f.admin, 'someone else')).toEqual([]);
     expect(await terminateWriters(f.admin, t)).toBe(1);
-    await closeTenant(f.admin, { tenant: t, epoch: 1, lockTimeoutMs: 5000 });
+    await closeTenant(f.admin, { tenant: t, epoch: 1, lockTimeoutMs: 60_000 });
     expect(await listWriters(f.admin, t)).toEqual([]);
   });
 
@@ -239,7 +239,7 @@ describe.each([16, 17, 18] as const)('opening, closing, following on PostgreSQL 
     await b.client.query('SELECT * FROM public.orders WHERE id = 1 FOR UPDATE'); // no fence yet
     await a.client.query('BEGIN');
     await insert(a.client, 2);
-    const closing = closeTenant(f.admin, { tenant: t, epoch: 1, lockTimeoutMs: 10_000 });
+    const closing = closeTenant(f.admin, { tenant: t, epoch: 1, lockTimeoutMs: 60_000 });
     await waitUntilLocked(f.root, 'ExclusiveLock');
     // b waits behind the close in the fence's queue, a waits for b's row: PostgreSQL reorders the queue instead of failing one.
     const bWrites = b.client

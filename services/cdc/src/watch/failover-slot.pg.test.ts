@@ -6,9 +6,9 @@ import { execFileSync } from 'node:child_process';
 import { chownSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sleep } from '@drover/core';
-import { freePort, type LocalPostgres, startPostgres } from '@drover/local';
+import { type LocalPostgres, startPostgres } from '@drover/local';
 import { slotName } from '@drover/pg';
-import { FaultProxy, testFolder } from '@drover/testkit';
+import { FaultProxy, testFolder, testPort } from '@drover/testkit';
 import pg from 'pg';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import {
@@ -73,7 +73,7 @@ async function makeStandby(): Promise<LocalPostgres> {
   const { password } = postgres.connection();
   return startPostgres({
     dir,
-    port: await freePort(),
+    port: await testPort(),
     major: postgres.major,
     superPassword: password,
     settings: {
@@ -101,7 +101,7 @@ async function at<R extends pg.QueryResultRow>(port: number, sql: string): Promi
 }
 
 async function eventually(what: string, probe: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 60_000;
+  const deadline = performance.now() + 150_000; // the slots' worker looks every 30 s when nothing happens
   while (!(await probe())) {
     if (performance.now() > deadline) throw new Error(`not in time: ${what}`);
     await sleep(50);
@@ -148,7 +148,9 @@ it('what is published is what the standby has, no more and no less, when it take
   const { acknowledged, ended } = load();
   await tenantOnce(world, 'acme', (blocks) => changesOf(blocks).length > 500);
   link.blackhole();
+  const heard = acknowledged.length;
   await sleep(TAIL_MS);
+  await eventually('a tail', async () => acknowledged.length > heard + 10);
   world.postgres.server.kill9();
   await world.postgres.server.exited;
   await link.close(); // what was on its way is gone
@@ -166,7 +168,7 @@ it('what is published is what the standby has, no more and no less, when it take
 
   const last = 1_000_000;
   await at(standby.port, `INSERT INTO items VALUES (${last}, 'acme', 'after')`);
-  const blocks = await tenantOnce(world, 'acme', (all) => insertedOf(changesOf(all)).includes(last), 60_000);
+  const blocks = await tenantOnce(world, 'acme', (all) => insertedOf(changesOf(all)).includes(last), 120_000);
   checkOrder(blocks);
   const all = insertedOf(changesOf(blocks));
   expect(all.length).toBe(new Set(all).size);

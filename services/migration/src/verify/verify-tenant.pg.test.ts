@@ -80,10 +80,10 @@ it('says that all is equal, table by table, and lets the replica go on at once',
 it('stops a replica again that went on before anybody saw it, a few times', async () => {
   await apply.stop();
   apply = world.holdAtBarriers(undefined, 2);
-  expect(await verify({ barrierTimeoutMs: 10_000 })).toMatchObject({ equal: true });
+  expect(await verify({ barrierTimeoutMs: 60_000 })).toMatchObject({ equal: true });
   await apply.stop();
   apply = world.holdAtBarriers(undefined, 3);
-  await expect(verify({ barrierTimeoutMs: 10_000 })).rejects.toMatchObject({
+  await expect(verify({ barrierTimeoutMs: 60_000 })).rejects.toMatchObject({
     code: 'verify.failed',
     message: expect.stringContaining('went on before it could be read'),
   });
@@ -187,10 +187,12 @@ describe('what cannot be compared', () => {
       hint: expect.stringContaining('drover lag'),
     });
     expect(await world.row(tenant)).toMatchObject({ feed: 'live' });
-    const { rows } = await world.source.query(
-      `SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = 'drover verify' AND datname = current_database()`,
-    );
-    await world.waitFor('no session is left', async () => rows[0].n === 0);
+    await world.waitFor('no session is left', async () => {
+      const { rows } = await world.source.query(
+        `SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = 'drover verify' AND datname = current_database()`,
+      );
+      return rows[0].n === 0;
+    });
   });
 
   it('is a parked replica', async () => {
@@ -212,7 +214,8 @@ describe('what cannot be compared', () => {
       `CREATE TRIGGER steal BEFORE UPDATE ON drover.tenant FOR EACH ROW WHEN (NEW.feed = 'held') EXECUTE FUNCTION drover.steal()`,
     );
     try {
-      await expect(verify({ barrierTimeoutMs: 1000 })).rejects.toMatchObject({ code: 'verify.failed' });
+      await expect(verify({ barrierTimeoutMs: 3000 })).rejects.toMatchObject({ code: 'verify.failed' });
+      await world.waitFor('it is held', async () => (await world.row(tenant))?.['feed'] === 'held');
       // Held by another verification: not ours to let go.
       expect(await world.row(tenant)).toMatchObject({ feed: 'held', reason: 'pause:another' });
     } finally {
@@ -255,7 +258,7 @@ describe('what cannot be compared', () => {
     const begun = performance.now();
     stop.abort();
     await expect(running).rejects.toMatchObject({ code: 'internal.cancelled' });
-    expect(performance.now() - begun).toBeLessThan(3000);
+    expect(performance.now() - begun).toBeLessThan(30_000); // no barrier comes
     expect(await world.row(tenant)).toMatchObject({ feed: 'live' });
   });
 });

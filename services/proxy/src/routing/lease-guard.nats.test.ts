@@ -20,7 +20,7 @@ afterAll(async () => {
 const eventually = (what: string, probe: () => boolean) =>
   until(() => (probe() ? true : undefined), {
     everyMs: 5,
-    timeoutMs: 5000,
+    timeoutMs: 60_000,
     onTimeout: () => new Error(`did not happen: ${what}`),
   });
 
@@ -39,7 +39,7 @@ describe('the permission to write', () => {
     const running = guard.run({
       bus,
       id: 'one',
-      ttlMs: 3000,
+      ttlMs: 20_000,
       value: () => ({}),
       replicas: 1,
       signal: stop.signal,
