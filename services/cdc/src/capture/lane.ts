@@ -227,7 +227,13 @@ export class Lane {
 
   /** Finishes what all tenants have of committed transactions: what follows stands behind it. */
   settleEarlier(): void {
-    for (const open of this.#open) this.#settle(open);
+    let heartbeat: OpenTenant | null = null;
+    for (const open of this.#open) {
+      // Heartbeats come last: what they report about has gone before.
+      if (open.token === HEARTBEAT_TOKEN) heartbeat = open;
+      else this.#settle(open);
+    }
+    if (heartbeat !== null) this.#settle(heartbeat);
   }
 
   /** A block of a transaction that came before it had committed, or of what became of it; behind all that is finished. */
@@ -277,13 +283,7 @@ export class Lane {
    * `through`: the last commit received. Null: nothing to publish.
    */
   takeGroup(through: Lsn): Group | null {
-    let heartbeat: OpenTenant | null = null;
-    for (const open of this.#open) {
-      // Heartbeats come last: what they report about has gone before.
-      if (open.token === HEARTBEAT_TOKEN) heartbeat = open;
-      else this.#settle(open);
-    }
-    if (heartbeat !== null) this.#settle(heartbeat);
+    this.settleEarlier();
     if (this.#finished.length === 0) return null;
     const begin = this.#begin;
     this.#begin = null;

@@ -159,6 +159,15 @@ describe('a transaction in progress', () => {
       expect(out.length).toBe(21);
     });
 
+    it('has no heartbeat, and no barrier for all, before what had committed by then', () => {
+      small(10, () => message(to, 9n, 'drover.heartbeat', { at: 1 }));
+      small(12, () => row('8', 't12'));
+      small(14, () => message(to, 13n, 'drover.barrier', { tenant: '*', id: 'b' }));
+      one('1', 'x'.repeat(2100));
+      expect(brief().slice(0, 2)).toEqual(['t12 | 8', '_heartbeat | session first']);
+      expect(out[1]?.lastLsn).toBe(14n);
+    });
+
     it('has what is rolled back before the word that it is', () => {
       to.streamStart(9);
       for (const tenant of MANY) row('1', tenant, 7);

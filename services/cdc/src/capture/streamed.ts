@@ -250,6 +250,7 @@ export class StreamedTransactions {
       ({ token }) => lane.marks.partsSent(token, at.commitLsn) !== ALL_PARTS,
     );
     if (unsent.length === 0) {
+      this.#drop(there);
       this.#rollback(lane, xid, xid);
       return;
     }
@@ -288,14 +289,17 @@ export class StreamedTransactions {
   }
 
   #void(known: Streamed): void {
-    for (const there of known.lanes.values()) {
-      for (const share of there.open) if (share.writer !== null) spare.give(share.writer);
-      this.#kept -= there.bytes;
-      there.bytes = 0;
-      there.open = [];
-    }
+    for (const there of known.lanes.values()) this.#drop(there);
     this.#tell(known, known.xid);
     known.lanes.clear();
+  }
+
+  /** The piece at hand counts for nothing. */
+  #drop(there: LaneShare): void {
+    for (const { writer } of there.open) if (writer !== null) spare.give(writer);
+    this.#kept -= there.bytes;
+    there.bytes = 0;
+    there.open = [];
   }
 
   #tell(known: Streamed, subxid: number): void {
