@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { RANDOM_TYPES, Random, randomTable, Writer } from './random-case.ts';
 import { DataWorld } from './world.ts';
 
-const CASES = Number(process.env['DROVER_CASES'] ?? 20);
+const CASES = Number(process.env['DROVER_CASES'] ?? 12);
 const SEED = Number(process.env['DROVER_SEED'] ?? Math.floor(Math.random() * 1e9));
 const TRANSACTIONS = 12;
 

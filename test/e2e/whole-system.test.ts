@@ -10,7 +10,7 @@ import { type Book, longestGap, percentile, startWriters } from './writers.ts';
 
 const FULL = process.env['DROVER_FULL'] === '1';
 const KILLS = FULL ? 100 : 12;
-const SWITCHES = FULL ? 200 : 24;
+const SWITCHES = FULL ? 200 : 16;
 const SEED = Number(process.env['DROVER_SEED'] ?? Date.now() % 1_000_000);
 
 interface TenantJson {
