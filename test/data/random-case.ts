@@ -181,8 +181,8 @@ export class Writer {
       await this.#client.query('RELEASE attempt');
     } catch (error) {
       const code = (error as { code?: string }).code ?? '';
-      // Taken keys, deadlocks with the other writer: an application's everyday life.
-      if (!['23505', '40P01', '55P03'].includes(code))
+      // Taken keys, deadlocks with the other writer, a row that it has moved to another partition meanwhile: an application's everyday life.
+      if (!['23505', '40001', '40P01', '55P03'].includes(code))
         throw new Error(`${(error as Error).message}: ${sql}`, { cause: error });
       await this.#client.query('ROLLBACK TO attempt');
     }
