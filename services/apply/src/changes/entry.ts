@@ -11,8 +11,10 @@ export interface Entry {
   readonly seq: number;
   /** Where a consumer must start to see it again. */
   readonly firstSeq: number;
-  /** Stored bytes: what bounds batches and queues. */
+  /** Bytes it takes up while it waits: what bounds batches and queues. Of a part nothing is kept but its header. */
   readonly size: number;
+  /** Bytes of its message in the stream. */
+  readonly stored: number;
   readonly kind: 'block' | 'heartbeat' | 'elsewhere' | 'damaged' | 'part';
   readonly tenant: string;
   readonly block: DecodedBlock | null;
@@ -35,6 +37,7 @@ export interface Entry {
 /** An entry of which nothing is known but what is said of it. */
 export const NO_ENTRY: Omit<Entry, 'kind' | 'tenant' | 'seq' | 'firstSeq'> = {
   size: 0,
+  stored: 0,
   block: null,
   from: 0,
   to: 0,
@@ -48,25 +51,14 @@ export const NO_ENTRY: Omit<Entry, 'kind' | 'tenant' | 'seq' | 'firstSeq'> = {
 
 export type EarlyHeader = BlockHeader & { readonly streamed: StreamedHeader };
 
-/** What a part takes up in queues, bytes. */
+/** {@link Entry.size} of a part. */
 const PART_BYTES = 256;
 
 /** Never throws: a damaged block becomes an entry that parks its tenant. */
 export function toEntry(message: InMessage, database: string, reading?: Reading): Entry {
-  const base = {
-    seq: message.seq,
-    firstSeq: message.firstSeq,
-    size: message.data.length,
-    block: null,
-    from: 0,
-    to: 0,
-    error: null,
-    traceparent: message.traceparent,
-    safeLsn: message.safeLsn,
-    timeMs: message.timeMs,
-    begin: null,
-    early: null,
-  };
+  const { seq, firstSeq, traceparent, safeLsn, timeMs } = message;
+  const bytes = message.data.length;
+  const base = { ...NO_ENTRY, seq, firstSeq, size: bytes, stored: bytes, traceparent, safeLsn, timeMs };
   let header: BlockHeader | undefined;
   try {
     header = readHeader(message.data);

@@ -91,8 +91,8 @@ export class Group {
 
   /** The main lane has passed everything up to `seq`, this part too. */
   part(entry: Entry, ready: boolean): void {
-    this.#ready.set(entry.seq, { ready, bytes: entry.size });
-    this.#leftBytes += entry.size;
+    this.#ready.set(entry.seq, { ready, bytes: entry.stored });
+    this.#leftBytes += entry.stored;
     if (ready && entry.early?.part === 0) this.#taken.add(entry.tenant);
   }
 
