@@ -3,6 +3,9 @@ import { defineConfig } from 'vitest/config';
 /** What is waited for comes within milliseconds, or within seconds on a machine that has much else to do. */
 const expect = { poll: { timeout: 30_000 } };
 
+/** The message of a failure is all that CI's last lines show: with its values, not `{ …(3) }`. */
+const chaiConfig = { truncateThreshold: 600 };
+
 /** Suites by what they need: `unit` nothing, `servers` real PostgreSQL and NATS, `data` capture and apply between two
  * clusters, `system` everything together. */
 export default defineConfig({
@@ -20,6 +23,7 @@ export default defineConfig({
           exclude: ['**/*.pg.test.ts', '**/*.nats.test.ts', '**/node_modules/**'],
           testTimeout: 60_000,
           expect,
+          chaiConfig,
         },
       },
       {
@@ -29,6 +33,7 @@ export default defineConfig({
           testTimeout: 300_000,
           hookTimeout: 300_000,
           expect,
+          chaiConfig,
           fileParallelism: false,
         },
       },
@@ -39,6 +44,7 @@ export default defineConfig({
           testTimeout: 600_000,
           hookTimeout: 300_000,
           expect,
+          chaiConfig,
           fileParallelism: false,
         },
       },
@@ -49,6 +55,7 @@ export default defineConfig({
           testTimeout: 600_000,
           hookTimeout: 300_000,
           expect,
+          chaiConfig,
           fileParallelism: false,
         },
       },

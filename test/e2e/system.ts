@@ -138,6 +138,10 @@ export class System {
   async patient(more: Readonly<Record<string, string>> = {}): Promise<void> {
     this.configure({ lease: '"8s"', hold: '"120s"', grace: '"6s"', ...more });
     await Promise.all([this.restart('proxy'), this.restart('failover')]);
+    // The lease of the one that was killed has to pass first; until then every switch-over is refused.
+    await eventually('a controller leads', async () =>
+      (await this.drover('failover', 'status')).code === 0 ? true : undefined,
+    );
   }
 
   /** Runs a verb; never throws for an exit code. */
