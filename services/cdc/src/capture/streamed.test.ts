@@ -196,6 +196,24 @@ describe('a transaction in progress', () => {
     });
   });
 
+  it('counts what it keeps a row in as well: thousands of small transactions in progress do not add up', () => {
+    reader('first', 8 * 1024 * 1024);
+    const many = Array.from({ length: 1000 }, (_, i) => `t${i + 1000}`);
+    for (const xid of [5, 6, 7, 8]) {
+      chunk(xid, () => {
+        for (const tenant of many) row(String(xid), tenant);
+      });
+    }
+    // A thousand of 4 KiB four times; with the fifth it is over 16 MiB.
+    expect(out).toEqual([]);
+    chunk(9, () => {
+      for (const tenant of many) row('9', tenant);
+    });
+    expect(new Set(out.map((m) => said(readHeader(m.block).streamed)))).toEqual(
+      new Set(['part 0 of 9', 'part 0 last of 9']),
+    );
+  });
+
   it('is cut where it is large', () => {
     reader('first', 30);
     chunk(9, () => {

@@ -81,8 +81,10 @@ class Streamed {
   }
 }
 
-/** What a row costs beside its tuple. */
+/** What a row costs beside its tuple, */
 const ROW_BYTES = 16;
+/** and what a writer costs before its first row. */
+const WRITER_BYTES = 4096;
 const MESSAGES_MAX = 1000;
 /** A piece of no more tenants leaves at the end of its chunk, */
 const FEW_TENANTS = 16;
@@ -104,7 +106,7 @@ export class StreamedTransactions {
   readonly #transactions = new Map<number, Streamed>();
   #current: Streamed | null = null;
   #subxid = 0;
-  /** Tuple bytes in open pieces. */
+  /** Bytes of open pieces: rows, and the writers they stand in. */
   #kept = 0;
   readonly #few: number;
 
@@ -185,6 +187,7 @@ export class StreamedTransactions {
       share.writer.begin(NOT_COMMITTED.commitLsn, 0n, current.xid);
       share.run = -1;
       there.open.push(share);
+      this.#kept += WRITER_BYTES;
     }
     if (current.runOf !== this.#subxid) {
       current.run++;
@@ -297,7 +300,11 @@ export class StreamedTransactions {
   /** The piece at hand counts for nothing. */
   #drop(there: LaneShare): void {
     for (const { writer } of there.open) if (writer !== null) spare.give(writer);
-    this.#kept -= there.bytes;
+    this.#empty(there);
+  }
+
+  #empty(there: LaneShare): void {
+    this.#kept -= there.bytes + there.open.length * WRITER_BYTES;
     there.bytes = 0;
     there.open = [];
   }
@@ -336,9 +343,7 @@ export class StreamedTransactions {
       share.writer = null;
       spare.give(writer);
     }
-    there.open = [];
-    this.#kept -= there.bytes;
-    there.bytes = 0;
+    this.#empty(there);
     there.cuts++;
   }
 }
