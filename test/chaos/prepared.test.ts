@@ -13,10 +13,7 @@ beforeAll(async () => {
   await world.both();
 });
 afterAll(() => world?.close());
-beforeEach(async () => {
-  await world.source.query('DELETE FROM doc; DELETE FROM line');
-  await world.equal();
-});
+beforeEach(() => world.empty());
 
 /** Rows of two tenants, of which some are rolled back; `line` has no key, so that rows applied twice show. */
 async function rows(from: number, count: number): Promise<void> {

@@ -10,11 +10,7 @@ beforeAll(async () => {
   await world.both();
 });
 afterAll(() => world?.close());
-beforeEach(async () => {
-  await world.source.query('ROLLBACK');
-  await world.source.query('DELETE FROM doc; DELETE FROM line');
-  await world.equal();
-});
+beforeEach(() => world.empty());
 
 /** So many rows, the tenants in turns. */
 const spread = (from: number, count: number) =>

@@ -83,6 +83,13 @@ export class StreamedWorld {
     return [...found].reduce((sum, match) => sum + Number(match[1]), 0);
   }
 
+  /** No transaction in progress, and no rows on either side. */
+  async empty(): Promise<void> {
+    await this.source.query('ROLLBACK');
+    await this.source.query('DELETE FROM doc; DELETE FROM line');
+    await this.equal();
+  }
+
   /** Waits until the replica holds what the source holds, then until every tenant is live. @throws what differs */
   async equal(timeoutMs = 180_000): Promise<void> {
     const deadline = performance.now() + timeoutMs;

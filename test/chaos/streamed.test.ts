@@ -9,11 +9,7 @@ beforeAll(async () => {
   await world.both();
 });
 afterAll(() => world?.close());
-beforeEach(async () => {
-  await world.source.query('ROLLBACK');
-  await world.source.query('DELETE FROM doc; DELETE FROM line');
-  await world.equal();
-});
+beforeEach(() => world.empty());
 
 const rows = (tenant: string, from: number, count: number, width = 10) =>
   `INSERT INTO doc SELECT '${tenant}', g, 0, repeat(md5(g::text), ${width}) FROM generate_series(${from}, ${from + count - 1}) g`;

@@ -1,30 +1,15 @@
 /** The reader under rules of [[transform]], against real PostgreSQL and NATS: what is to be hidden never leaves, also after a restart. */
 import { afterEach, describe, expect, it } from 'vitest';
-import { changesOf, makeWorld, type Running, start, tenantOnce, type World } from './world.testing.ts';
+import { changesOf, makeWorld, ready, stopAll, tenantOnce, type World } from './world.testing.ts';
 
 let world: World;
-let running: Running[] = [];
 
 async function begin(...transform: Record<string, unknown>[]): Promise<void> {
   world = await makeWorld({ transform });
-  await reader();
+  await ready(world);
 }
 
-async function reader(): Promise<void> {
-  const one = start(world);
-  running.push(one);
-  await Promise.race([one.ready, one.ended.then((error) => Promise.reject(error))]);
-}
-
-async function stop(): Promise<void> {
-  await Promise.all(running.map((one) => one.stop()));
-  running = [];
-}
-
-afterEach(async () => {
-  await stop();
-  await world.close();
-});
+afterEach(() => world.close());
 
 /** Texts in binary form, as the records show them. */
 const hex = (text: string) => `0x${Buffer.from(text).toString('hex')}`;
@@ -55,7 +40,7 @@ describe('what is published', () => {
       transform: [{ tables: ['public.items'], stage: 'publish', where: "note <> 'draft'" }],
     });
     await world.client.query('ALTER TABLE items REPLICA IDENTITY FULL');
-    await reader();
+    await ready(world);
     for (const sql of [
       `INSERT INTO items VALUES (1, 'acme', 'draft'), (2, 'acme', 'a')`,
       `UPDATE items SET note = 'b' WHERE id = 1`,
@@ -85,9 +70,9 @@ describe('a table that is renamed away from its rule', () => {
     await world.client.query(`INSERT INTO things VALUES (2, 'acme', 'secret')`);
     const [, withheld] = await said('acme', 'drover.withheld');
     expect(withheld).toContain('table public.things was public.items, which the rule names');
-    await stop();
+    await stopAll(world);
     await world.client.query(`INSERT INTO things VALUES (3, 'acme', 'secret'), (4, 'bolt', 'plain')`);
-    await reader();
+    await ready(world);
     await said('bolt', hex('plain'));
     const isWithheld = (c: string) => c.includes('drover.withheld');
     const twice = await tenantOnce(world, 'acme', (b) => changesOf(b).filter(isWithheld).length > 1);

@@ -40,6 +40,9 @@ export interface World {
   /** Of the second database, where there is one. */
   readonly second: pg.Client | null;
   readonly config: Config;
+  /** The readers that were started and have not ended. */
+  readonly running: Set<Running>;
+  /** Stops what still runs first. */
   close(): Promise<void>;
 }
 
@@ -142,7 +145,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       logLevel: process.env['DROVER_TEST_LOG'] === undefined ? 'error' : 'debug',
     },
   } as unknown as Config; // the sections this service does not read are left out
-  return {
+  const world: World = {
     postgres,
     nats,
     bus,
@@ -151,7 +154,9 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     proxy,
     second: second?.client ?? null,
     config,
+    running: new Set(),
     close: async () => {
+      await stopAll(world);
       await bus.close();
       await nats.stop();
       await proxy?.close();
@@ -170,6 +175,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       await client.end();
     },
   };
+  return world;
 }
 
 export interface Running {
@@ -181,25 +187,51 @@ export interface Running {
 
 export function start(world: World, extra: Partial<CdcOptions> = {}): Running {
   const stop = new AbortController();
-  const ready = Promise.withResolvers<string>();
+  const whenReady = Promise.withResolvers<string>();
   const ended = run({
     config: world.config,
     cluster: EAST,
     signal: stop.signal,
-    onReady: (info) => ready.resolve(String(info['metricsUrl'])),
+    onReady: (info) => whenReady.resolve(String(info['metricsUrl'])),
     ...extra,
   }).then(
     () => undefined,
     (error: unknown) => error,
   );
-  return {
-    ready: ready.promise,
+  const one: Running = {
+    ready: whenReady.promise,
     ended,
     stop: async () => {
       stop.abort();
       await ended;
     },
   };
+  world.running.add(one);
+  void ended.then(() => world.running.delete(one));
+  return one;
+}
+
+/** A reader that is ready, and where its metrics are. Rejects with the error it ended with before. */
+export async function ready(
+  world: World,
+  extra: Partial<CdcOptions> = {},
+): Promise<Running & { url: string }> {
+  const one = start(world, extra);
+  const url = await Promise.race([one.ready, one.ended.then((error) => Promise.reject(error))]);
+  return { ...one, url };
+}
+
+export async function stopAll(world: World): Promise<void> {
+  await Promise.all(Array.from(world.running, (one) => one.stop()));
+}
+
+/** Bytes of WAL that the reader's slot has not confirmed. */
+export async function confirmedLag(world: World): Promise<number> {
+  const { rows } = await world.client.query<{ lag: string }>(
+    `SELECT pg_current_wal_lsn() - confirmed_flush_lsn AS lag FROM pg_replication_slots WHERE slot_name = $1`,
+    [slotName(world.database)],
+  );
+  return Number(rows[0]?.lag);
 }
 
 /** Everything a partition's stream holds now. */

@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { bind, execute, parse, query, sync } from './raw.testing.ts';
 import { QUIESCE_SUBJECT } from './routing/quiesce.ts';
-import { moved, moving, type World, world } from './world.testing.ts';
+import { isAt, moved, moving, type World, world } from './world.testing.ts';
 
 let w: World;
 let east: TestPostgres;
@@ -229,14 +229,7 @@ test('a dead primary: what ran gets one error, what comes next waits for the fai
   });
   const health = w.bus.nc.subscribe('drover.health.*');
   const root = await w.root('east');
-  await expect
-    .poll(async () => {
-      const { rows } = await root.query(
-        `SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(10)' AND state = 'active'`,
-      );
-      return rows.length;
-    })
-    .toBe(1);
+  await isAt(root, 'SELECT pg_sleep(10)');
   await root.end();
   await east.server.stop('immediate');
   expect((await ended).code).toMatch(/08006|57P0[12]/);

@@ -3,7 +3,7 @@ import { testPostgres } from '@drover/testkit';
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { bind, close, describe as describeMessage, execute, parse, query, sync } from './raw.testing.ts';
-import { type World, world } from './world.testing.ts';
+import { isAt, type World, world } from './world.testing.ts';
 
 let w: World;
 
@@ -177,14 +177,7 @@ test('a backend that dies idle is invisible; one that dies in use gives one clea
     code: '57P01',
     severity: 'ERROR',
   });
-  await expect
-    .poll(async () => {
-      const { rows } = await root.query(
-        `SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(20)' AND state = 'active'`,
-      );
-      return rows.length;
-    })
-    .toBe(1);
+  await isAt(root, 'SELECT pg_sleep(20)');
   await killAll();
   await failing;
   expect((await client.query('SELECT 3 AS n')).rows).toEqual([{ n: 3 }]);

@@ -14,7 +14,7 @@ import {
   RawClient,
   sync,
 } from './raw.testing.ts';
-import { PASSWORD, type World, world } from './world.testing.ts';
+import { isAt, PASSWORD, type World, world } from './world.testing.ts';
 
 let w: World;
 
@@ -156,14 +156,7 @@ test('a cancel request stops the own statement, and only with the right key', as
     });
   c.send(query('SELECT pg_sleep(60)'));
   const root = await w.root();
-  await expect
-    .poll(async () => {
-      const { rows } = await root.query(
-        `SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'`,
-      );
-      return rows.length;
-    })
-    .toBe(1);
+  await isAt(root, 'SELECT pg_sleep(60)');
   await root.end();
   await cancel(c.pid, Buffer.alloc(4, 1));
   const begun = performance.now();

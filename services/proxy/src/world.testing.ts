@@ -6,6 +6,7 @@ import { type ClusterId, clusterId, epoch, type TenantId, tenantId } from '@drov
 import { connectPg, openTenant, ROLE_NAMES, setupCluster } from '@drover/pg';
 import { newTenant, type TestNats, type TestPostgres, testNats, testPort } from '@drover/testkit';
 import pg from 'pg';
+import { expect } from 'vitest';
 import { run } from './main.ts';
 import { createVerifier } from './protocol/scram.ts';
 import { RawClient } from './raw.testing.ts';
@@ -264,3 +265,9 @@ export const moving =
     },
     updatedAt: new Date().toISOString(),
   });
+
+/** Resolves when a session is at this statement. */
+export async function isAt(root: pg.Client, statement: string): Promise<void> {
+  const sessions = `SELECT FROM pg_stat_activity WHERE query = $1 AND state = 'active'`;
+  await expect.poll(async () => (await root.query(sessions, [statement])).rowCount).toBe(1);
+}

@@ -9,7 +9,7 @@ import type { Config } from '@drover/config';
 import { partitionOf, sleep, type TenantId, tenantId } from '@drover/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { readBlock } from '../capture/source-script.testing.ts';
-import { EAST, makeWorld, type Running, start, type World } from '../world.testing.ts';
+import { EAST, makeWorld, ready, stopAll, type World } from '../world.testing.ts';
 
 const file = join(mkdtempSync(join(tmpdir(), 'drover-test-keys-')), 'master.keys');
 const RIGHT = newMasterKey(1);
@@ -20,7 +20,6 @@ let world: World;
 let bucket: KeyBucket;
 let store: KeyStore;
 let config: Config;
-let running: Running | undefined;
 
 beforeAll(async () => {
   world = await makeWorld();
@@ -30,16 +29,11 @@ beforeAll(async () => {
   config = { ...world.config, security: { ...world.config.security, masterKey: { file } } };
 });
 
-afterEach(async () => {
-  await running?.stop();
-  running = undefined;
-});
+afterEach(() => stopAll(world));
 afterAll(() => world.close());
 
 async function read(with_: Config): Promise<string> {
-  const one = start(world, { config: with_ });
-  running = one;
-  return Promise.race([one.ready, one.ended.then((error) => Promise.reject(error))]);
+  return (await ready(world, { config: with_ })).url;
 }
 
 async function eventually<T>(what: string, probe: () => Promise<T | undefined | false>): Promise<T> {
@@ -141,7 +135,7 @@ describe('a reader', () => {
     expect(await reads()).toBe(false); // the source is not asked again and again
     expect(await stored(ACME)).toHaveLength(before.length);
     if (wrong === undefined) {
-      await running?.stop();
+      await stopAll(world);
       await read(config);
     } else writeFileSync(file, RIGHT); // by itself
     const after = await whenStored(ACME, before.length + 1);

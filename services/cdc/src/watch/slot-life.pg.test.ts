@@ -10,7 +10,7 @@ import {
   changesOf,
   checkOrder,
   makeWorld,
-  type Running,
+  ready,
   start,
   tenantOnce,
   type World,
@@ -18,25 +18,13 @@ import {
 } from '../world.testing.ts';
 
 let world: World;
-let running: Running[] = [];
 
 async function setUp(options: WorldOptions): Promise<World> {
   world = await makeWorld(options);
   return world;
 }
 
-async function read(): Promise<Running & { url: string }> {
-  const one = start(world);
-  running.push(one);
-  const url = await Promise.race([one.ready, one.ended.then((error) => Promise.reject(error))]);
-  return { ...one, url };
-}
-
-afterEach(async () => {
-  await Promise.all(running.map((one) => one.stop()));
-  running = [];
-  await world.close();
-});
+afterEach(() => world.close());
 
 /** WAL that nobody captures. */
 async function wal(client: pg.Client, megabytes: number): Promise<void> {
@@ -65,7 +53,7 @@ async function confirmed(client: pg.Client): Promise<number> {
 describe('a slot', () => {
   it('is confirmed on while the captured tables are idle and others are written (12)', async () => {
     const { client } = await setUp({ own: {} });
-    await read();
+    await ready(world);
     for (let i = 0; i < 3; i++) {
       await wal(client, 4);
       await eventually('confirmed', async () => (await held(client)) < 100_000);
@@ -83,7 +71,7 @@ describe('a slot', () => {
       nats: { maxBytes: 200_000 },
       cdc: { inFlightBytes: 1 << 20, warnRetained: 8 << 20, warnSafeWal: 48 << 20 },
     });
-    const one = await read();
+    const one = await ready(world);
     const pids = async () =>
       (
         await client.query<{ pid: number }>(
@@ -128,7 +116,7 @@ describe('a slot', () => {
 
   it('that nobody read for too long is told with its reason (19)', async () => {
     const { client } = await setUp({ own: { idle_replication_slot_timeout: '1s' } });
-    const one = await read();
+    const one = await ready(world);
     await one.stop();
     await eventually('invalidated', async () => {
       await client.query('CHECKPOINT'); // looks at the slots
@@ -137,14 +125,14 @@ describe('a slot', () => {
       );
       return rows[0]?.status === 'lost';
     });
-    running.push(start(world));
+    start(world);
     await eventually('told', async () => (await statusOf(world))?.code === 'pg.slot_lost');
     expect((await statusOf(world))?.reason).toMatch(/idle_timeout/);
   });
 
   it('that other hands dropped and made again is not read on (7)', async () => {
     const { client, database } = await setUp({});
-    const one = await read();
+    const one = await ready(world);
     await client.query(`INSERT INTO items VALUES (1, 'acme', 'before')`);
     await tenantOnce(world, 'acme', (b) => changesOf(b).length === 1);
     await one.stop();
@@ -152,14 +140,14 @@ describe('a slot', () => {
     await client.query(`INSERT INTO items VALUES (2, 'acme', 'within')`);
     await client.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, [slotName(database)]);
     await client.query(`INSERT INTO items VALUES (3, 'acme', 'after')`);
-    running.push(start(world));
+    start(world);
     await eventually('told', async () => (await statusOf(world))?.code === 'pg.slot_recreated');
     expect(changesOf(await tenantOnce(world, 'acme', () => true))).toHaveLength(1);
   });
 
   it('of a server that was killed is read on, whatever it forgot of what was confirmed (9)', async () => {
     const { client, postgres, database } = await setUp({ own: { fsync: 'on' } });
-    await read();
+    await ready(world);
     await client.end();
     const rounds = process.env['DROVER_FULL'] === '1' ? 5 : 2;
     for (let round = 0; round < rounds; round++) {
@@ -186,7 +174,7 @@ describe('a connection', () => {
       own: { wal_sender_timeout: timeout, tcp_keepalives_idle: 1 },
       proxied: true,
     });
-    const one = await read();
+    const one = await ready(world);
     await client.query(`INSERT INTO items VALUES (1, 'acme', 'a')`);
     await tenantOnce(world, 'acme', (b) => changesOf(b).length === 1);
     proxy?.blackhole(direction);
@@ -202,7 +190,7 @@ describe('a connection', () => {
 
   it('without a timeout of the server is kept, without a storm of new ones (15)', async () => {
     const { client, proxy } = await setUp({ own: { wal_sender_timeout: 0 }, proxied: true });
-    await read();
+    await ready(world);
     const accepted = proxy?.accepted;
     for (let i = 0; i < 3; i++) {
       const before = await confirmed(client);
