@@ -178,4 +178,97 @@ describe('rows of schema drover', () => {
     expect(await readCopy(apply, 'a')).toMatchObject({ ...copy, attempt: 2, error: 'lost' });
     expect(await readCopy(apply, 'b')).toBeNull();
   });
+
+  describe('locked as they are known', () => {
+    const LOCK = 'SELECT drover.lock_known($1::text[], $2::xid[])';
+    const versionOf = async (tenant: string): Promise<string> => {
+      const { rows } = await f.admin.query<{ xmin: string }>(
+        'SELECT xmin FROM drover.tenant WHERE tenant = $1',
+        [tenant],
+      );
+      return rows[0]?.xmin ?? '';
+    };
+    beforeAll(async () => {
+      for (const tenant of ['k1', 'k2'])
+        await followTenant(f.admin, {
+          tenant,
+          epoch: 1,
+          source: 'west',
+          feed: 'live',
+          stream: 'S',
+          streamSeq: 1,
+        });
+    });
+
+    it('holds while nobody has written them, whoever has locked them meanwhile', async () => {
+      const versions = [await versionOf('k1'), await versionOf('k2')];
+      await f.admin.query(`SELECT FROM drover.tenant WHERE tenant IN ('k1', 'k2') FOR UPDATE`);
+      await apply.query(LOCK, [['k1', 'k2'], versions]);
+      await apply.query(LOCK, [[], []]);
+    });
+
+    it('fails by a code of its own when one of them is another version, or gone', async () => {
+      const [one, two] = [await versionOf('k1'), await versionOf('k2')];
+      await f.admin.query(`UPDATE drover.tenant SET feed = 'held' WHERE tenant = 'k2'`);
+      await expect(
+        apply.query(LOCK, [
+          ['k1', 'k2'],
+          [one, two],
+        ]),
+      ).rejects.toMatchObject({ code: 'DR006' });
+      await apply.query(LOCK, [
+        ['k1', 'k2'],
+        [one, await versionOf('k2')],
+      ]);
+      await expect(
+        apply.query(LOCK, [
+          ['gone', 'k1'],
+          ['3', one],
+        ]),
+      ).rejects.toMatchObject({ code: 'DR006' });
+    });
+
+    it('waits for whoever writes one, and fails when that commits, not when it rolls back', async () => {
+      const version = await versionOf('k1');
+      const waiting = async (): Promise<void> => {
+        await expect
+          .poll(async () => {
+            const { rows } = await f.admin.query(
+              `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT drover.lock_known%'`,
+            );
+            return rows.length;
+          })
+          .toBe(1);
+      };
+      const other = await f.connect('drover_apply');
+      for (const [end, code] of [
+        ['ROLLBACK', undefined],
+        ['COMMIT', 'DR006'],
+      ] as const) {
+        await other.query('BEGIN');
+        await other.query(`UPDATE drover.tenant SET stream_seq = 5 WHERE tenant = 'k1'`);
+        const locked = apply.query(LOCK, [['k1'], [version]]).then(
+          () => undefined,
+          (error: { code: string }) => error.code,
+        );
+        await waiting();
+        await other.query(end);
+        expect(await locked).toBe(code);
+      }
+      await other.end();
+    });
+
+    it('gives the version that an UPDATE has made', async () => {
+      const { rows } = await apply.query<{ version: string }>(
+        `WITH written AS (UPDATE drover.tenant SET stream_seq = 7 WHERE tenant IN ('k1', 'k2') RETURNING xmin AS version)
+         SELECT version FROM written LIMIT 1`,
+      );
+      const version = rows[0]?.version ?? '';
+      expect([await versionOf('k1'), await versionOf('k2')]).toEqual([version, version]);
+      await apply.query(LOCK, [
+        ['k1', 'k2'],
+        [version, version],
+      ]);
+    });
+  });
 });

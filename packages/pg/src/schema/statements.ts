@@ -26,7 +26,7 @@ import {
   STREAM_POSITION_LINEAGE_COLUMNS,
   STREAM_POSITION_TABLE,
 } from './stream-position.sql.ts';
-import { TENANT_TABLE } from './tenant.sql.ts';
+import { LOCK_KNOWN_FUNCTION, TENANT_TABLE } from './tenant.sql.ts';
 import { LOCK_CLASS_FUNCTION, WRITER_FUNCTION } from './writer.sql.ts';
 import { TERMINATE_WRITERS_FUNCTION, WRITERS_FUNCTION } from './writers.sql.ts';
 
@@ -55,6 +55,7 @@ export const STATEMENTS: readonly string[] = [
   TENANT_FUNCTION,
   WRITER_FUNCTION,
   ...TYPED_FUNCTIONS,
+  LOCK_KNOWN_FUNCTION,
   LOCK_TENANT_FUNCTION,
   CLOSE_TENANT_FUNCTION,
   OPEN_TENANT_FUNCTION,

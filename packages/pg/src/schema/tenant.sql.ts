@@ -28,6 +28,23 @@ CREATE TABLE IF NOT EXISTS drover.tenant (
   CONSTRAINT a_primary_has_no_source CHECK (role = 'replica' OR (source IS NULL AND feed IS NULL))
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 500)`;
 
+/**
+ * Locks the tenants' rows as the apply worker does, in its order, and fails unless each is still the version (`xmin`) that it knows: then what it
+ * decided without reading them anew holds.
+ */
+export const LOCK_KNOWN_FUNCTION = `
+CREATE OR REPLACE FUNCTION drover.lock_known(p_tenants text[], p_versions xid[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF (SELECT count(*) FROM (SELECT t.tenant, t.xmin AS version FROM drover.tenant t WHERE t.tenant = ANY (p_tenants)
+        ORDER BY t.tenant FOR NO KEY UPDATE) AS locked
+      JOIN unnest(p_tenants, p_versions) AS known (tenant, version) ON known.tenant = locked.tenant AND known.version = locked.version)
+     <> cardinality(p_tenants) THEN
+    RAISE EXCEPTION 'a tenant is not as it was' USING ERRCODE = 'DR006';
+  END IF;
+END $$`;
+
 export type Feed = 'copying' | 'catchup' | 'live' | 'held' | 'parked';
 
 export interface TenantRow {

@@ -61,4 +61,6 @@ export const SQLSTATE = {
   notHeld: 'DR004',
   /** The schema was changed between planning a write and its end. */
   schemaMoved: 'DR005',
+  /** A row of drover.tenant is not the one that was read, or written, before. */
+  rowMoved: 'DR006',
 } as const;

@@ -18,6 +18,7 @@ import type { Miss } from '../write/row-writer.ts';
 import type { Slice } from '../write/slice.ts';
 import { type WriteMode, writeChanges } from '../write/write-changes.ts';
 import { type Copied, hasKeyless, readCopied, withoutCopied } from './copied.ts';
+import type { KnownTenants } from './known-tenants.ts';
 import { writeNote } from './ledger.ts';
 import { type Routed, route } from './route.ts';
 
@@ -29,6 +30,8 @@ export interface Target {
   readonly stream: string;
   readonly session: Session;
   readonly catalog: TargetCatalog;
+  /** Rows of drover.tenant as this connection has left them; undefined: they are read in each transaction. */
+  readonly known?: KnownTenants;
   /** Tests stop the process here. */
   readonly failpoint: ((step: string) => Promise<void> | void) | undefined;
 }
@@ -55,51 +58,103 @@ export interface BatchResult extends Routed {
   readonly rows: number;
 }
 
+/** By what is known of its tenants, in as few round trips as it takes; if that does not hold any more, by what is read of them. */
 export async function applyBatch(target: Target, batch: Batch): Promise<BatchResult> {
-  const { session } = target;
+  const { session, known, catalog } = target;
+  const tenants = tenantsOf(batch.entries);
+  const states = known?.of(tenants) ?? null;
+  if (known !== undefined && states !== null) {
+    try {
+      return await applyTo(target, batch, () => {
+        beginKnown(session, tenants, known.versions(tenants));
+        return states;
+      });
+    } catch (error) {
+      if (classifyPgError(error).sqlstate !== SQLSTATE.rowMoved) throw error;
+    }
+  }
+  return applyTo(target, batch, () => begin(session, batch.entries, { catalog, known }));
+}
+
+type States = Map<string, TenantState>;
+
+async function applyTo(
+  target: Target,
+  batch: Batch,
+  begun: () => States | Promise<States>,
+): Promise<BatchResult> {
+  const { session, known } = target;
   try {
-    const states = await begin(session, batch.entries, target.catalog);
+    const states = await begun();
     const routed = route(batch.entries, states, { ...target, lane: batch.lane });
     const misses = await writePlanned(target, routed, batch.mode);
     await target.failpoint?.('written');
-    await finish(target, { routed, misses, position: batch.position, planned: routed.work.length > 0 });
+    const version = await finish(target, {
+      routed,
+      misses,
+      position: batch.position,
+      planned: routed.work.length > 0,
+    });
+    known?.wrote(routed.dirty, version);
     await target.failpoint?.('committed');
     return { ...routed, states, rows: routed.work.reduce((sum, { from, to }) => sum + to - from, 0) };
   } catch (error) {
+    known?.forget();
     await session.rollback().catch(() => undefined); // a lost connection is rolled back by the server
     throw error;
   }
 }
 
+const tenantsOf = (entries: readonly Entry[]): string[] =>
+  [...new Set(entries.flatMap((e) => (e.tenant === '' ? [] : [e.tenant])))].sort();
+
+function beginFlight(session: Session): Flight {
+  const flight = session.flight();
+  session.repeated(flight, 'BEGIN ISOLATION LEVEL READ COMMITTED', []);
+  session.repeated(flight, 'SET CONSTRAINTS ALL DEFERRED', []);
+  return flight;
+}
+
+/** The same as {@link begin} without its answer; the transaction fails with `DR006` when a row is another version. */
+function beginKnown(session: Session, tenants: readonly string[], versions: readonly string[]): void {
+  const flight = beginFlight(session);
+  if (tenants.length > 0) {
+    session.repeated(flight, 'SELECT drover.lock_known($1::text[], $2::xid[])', [
+      arrayLiteral(tenants),
+      arrayLiteral(versions),
+    ]);
+  }
+  session.hold(flight);
+}
+
 /**
  * Opens the transaction; the tenants' rows are locked in one order everywhere, so two pipelines cannot deadlock on them. `catalog`: forgets
- * what it has read before the last schema change.
+ * what it has read before the last schema change. `known`: learns what is read.
  */
 export async function begin(
   session: Session,
   entries: readonly Entry[],
-  catalog?: TargetCatalog,
-): Promise<Map<string, TenantState>> {
-  const tenants = [...new Set(entries.flatMap((e) => (e.tenant === '' ? [] : [e.tenant])))].sort();
-  const flight = session.flight();
-  flight.statement('BEGIN ISOLATION LEVEL READ COMMITTED');
-  flight.statement('SET CONSTRAINTS ALL DEFERRED');
+  { catalog, known }: { catalog?: TargetCatalog; known?: KnownTenants | undefined } = {},
+): Promise<States> {
+  const tenants = tenantsOf(entries);
+  const flight = beginFlight(session);
   if (tenants.length > 0) {
     session.repeated(
       flight,
-      `SELECT ${TENANT_COLUMNS} FROM drover.tenant WHERE tenant = ANY ($1::text[]) ORDER BY tenant FOR NO KEY UPDATE`,
+      `SELECT xmin, ${TENANT_COLUMNS} FROM drover.tenant WHERE tenant = ANY ($1::text[]) ORDER BY tenant FOR NO KEY UPDATE`,
       [arrayLiteral(tenants)],
     );
   }
   if (catalog !== undefined) session.repeated(flight, SCHEMA_EPOCH, []);
   const answers = await session.send(flight);
   catalog?.enter(answers.at(-1)?.rows[0]?.[0] ?? '');
-  return new Map(
-    (tenants.length === 0 ? [] : (answers[2]?.rows ?? [])).map((fields) => {
-      const state = parseTenantState(fields);
-      return [state.tenant, state];
-    }),
-  );
+  const states: States = new Map();
+  for (const [version, ...fields] of tenants.length === 0 ? [] : (answers[2]?.rows ?? [])) {
+    const state = parseTenantState(fields);
+    states.set(state.tenant, state);
+    known?.read(state, version ?? '');
+  }
+  return states;
 }
 
 const SCHEMA_EPOCH = 'SELECT n FROM drover.ddl_epoch';
@@ -173,25 +228,27 @@ export interface Ending {
   readonly planned?: boolean;
 }
 
-/** Checkpoints, ledger, position, COMMIT. */
+/** Checkpoints, ledger, position, COMMIT. Returns the version of the tenants' rows that were written. */
 export async function finish(
   target: Target,
   { routed, misses, position, planned = false }: Ending,
-): Promise<void> {
+): Promise<string | undefined> {
   const { session } = target;
   const flight = session.flight();
   const durable =
     routed.barriers.length + routed.notes.length + routed.parked.length + routed.held.length > 0;
   if (planned) session.repeated(flight, 'SELECT drover.ddl_check($1::bigint)', [target.catalog.epoch]);
   if (durable) flight.statement('SET LOCAL synchronous_commit = on');
+  const states = flight.statements;
   writeStates(session, flight, [...routed.dirty]);
   for (const note of routed.notes) writeNote(flight, note);
   writeMisses(flight, routed, misses);
   if (position !== null) writePosition(flight, target, position);
-  flight.statement('COMMIT');
+  session.repeated(flight, 'COMMIT', []);
   await target.failpoint?.('before-commit');
-  await session.send(flight);
+  const answers = await session.send(flight);
   session.committed();
+  return routed.dirty.size > 0 ? (answers[states]?.rows[0]?.[0] ?? undefined) : undefined;
 }
 
 export function writeStates(session: Session, flight: Flight, states: readonly TenantState[]): void {
@@ -200,13 +257,14 @@ export function writeStates(session: Session, flight: Flight, states: readonly T
     arrayLiteral(states.map(get));
   session.repeated(
     flight,
-    `UPDATE drover.tenant AS t SET feed = u.feed, system_id = u.system_id, generation = u.generation, commit_lsn = u.commit_lsn,
+    `WITH written AS (UPDATE drover.tenant AS t SET feed = u.feed, system_id = u.system_id, generation = u.generation, commit_lsn = u.commit_lsn,
       part = u.part, stream = u.stream, stream_seq = u.stream_seq, skip_lsn = u.skip_lsn,
       commit_time = to_timestamp(u.commit_ms / 1000.0), reason = u.reason, updated_at = clock_timestamp()
     FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::pg_lsn[], $6::int[], $7::text[], $8::bigint[], $9::pg_lsn[],
       $10::float8[], $11::text[])
       AS u(tenant, feed, system_id, generation, commit_lsn, part, stream, stream_seq, skip_lsn, commit_ms, reason)
-    WHERE t.tenant = u.tenant`,
+    WHERE t.tenant = u.tenant RETURNING t.xmin AS version)
+    SELECT version FROM written LIMIT 1`,
     [
       column((s) => s.tenant),
       column((s) => s.feed),

@@ -6,6 +6,7 @@ import { streamName } from '@drover/bus';
 import { type Lsn, sleep } from '@drover/core';
 import type { BatchResult, Target } from '../apply/batch.ts';
 import { Executor } from '../apply/executor.ts';
+import { KnownTenants } from '../apply/known-tenants.ts';
 import { type Entry, headerOf } from '../changes/entry.ts';
 import { type DdlEntry, ddlOf } from '../ddl/message.ts';
 import { resultOf } from '../ddl/result.ts';
@@ -51,6 +52,7 @@ export class MainLane {
   readonly #progress: Progress;
   readonly #session: Session;
   readonly #start: Start;
+  readonly #known = new KnownTenants();
   readonly #executor: Executor;
   readonly #ddl: DdlRunner;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
@@ -64,7 +66,8 @@ export class MainLane {
     this.#session = session;
     this.#start = start;
     const stream = streamName(source, partition);
-    const target: Target = { cluster, source, partition, stream, session, catalog, failpoint };
+    const known = this.#known;
+    const target: Target = { cluster, source, partition, stream, session, catalog, known, failpoint };
     const onBlocked = (): boolean => groups.abandon('the main lane waits for a lock');
     this.#executor = new Executor(target, { lane: 'main', log, signal, onBlocked });
     this.#ddl = new DdlRunner(target, { partitions, board, log, signal });
@@ -170,6 +173,7 @@ export class MainLane {
     const position = this.#progress.at(entry, this.#start.created);
     const result = await groups.commit(entry, header, { lane: 'main', position });
     if (result === null) return false;
+    this.#known.forget(); // their rows were written on another connection
     this.#progress.passed(entry);
     this.#mark([entry]);
     groups.passed([], entry.seq);
@@ -181,6 +185,7 @@ export class MainLane {
   async #change(entry: Entry, change: DdlEntry): Promise<void> {
     const started = performance.now();
     this.#options.groups.abandon('the schema changes');
+    this.#known.forget();
     const parked = await this.#ddl.run(entry, change, this.#progress.at(entry, this.#start.created));
     this.#progress.passed(entry);
     this.#mark([entry]);

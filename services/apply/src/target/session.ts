@@ -27,6 +27,8 @@ export class Session implements Flyer {
   readonly #client: pg.Client;
   #out = new Out();
   #busy = false;
+  /** Statements that go with the next flight. */
+  #held: Flight | null = null;
   /** Row statements prepared on this connection, by their SQL. */
   #prepared = new Map<string, Prepared>();
   #names = 0;
@@ -69,11 +71,19 @@ export class Session implements Flyer {
     }
   }
 
-  /** A new flight in this session's buffer; one at a time. */
+  /** The flight that is held back, to be added to; else a new one in this session's buffer, one at a time. */
   flight(): Flight {
+    const held = this.#held;
+    this.#held = null;
+    if (held !== null) return held;
     if (this.#busy) return new Flight();
     this.#out.reset();
     return new Flight(this.#out);
+  }
+
+  /** Nobody needs its answers by themselves: it goes with what is sent next. What fails in it fails there. */
+  hold(flight: Flight): void {
+    if (flight.out.at > 0) this.#held = flight;
   }
 
   async send(flight: Flight): Promise<readonly Answer[]> {
@@ -81,9 +91,7 @@ export class Session implements Flyer {
     try {
       return await fly(this.#client, flight);
     } catch (error) {
-      // Which of the flight's own Parse messages took effect is not known.
-      this.#prepared = new Map();
-      this.#stale = true;
+      this.#forgetPrepared();
       // Its bytes may still be on their way out.
       this.#out = new Out();
       throw error;
@@ -96,10 +104,24 @@ export class Session implements Flyer {
     sql: string,
     params: readonly (string | null)[] = [],
   ): Promise<readonly (readonly (string | null)[])[]> {
-    const flight = new Flight();
+    const held = this.#held;
+    this.#held = null;
+    const flight = held ?? new Flight();
+    const at = flight.statements;
     flight.statement(sql, params);
-    const [answer] = await this.send(flight);
-    return answer?.rows ?? [];
+    return (await this.send(flight))[at]?.rows ?? [];
+  }
+
+  /** Which of the Parse messages since the last answer took effect is not known. */
+  #forgetPrepared(): void {
+    this.#prepared = new Map();
+    this.#stale = true;
+  }
+
+  /** What was held back, or was being built when something failed, is never sent. */
+  #dropFlights(): void {
+    this.#held = null;
+    this.#forgetPrepared();
   }
 
   /** A statement that every batch has: parsed and planned once. */
@@ -159,10 +181,12 @@ export class Session implements Flyer {
   async rollbackToSavepoint(name: string): Promise<void> {
     for (const id of this.#newStages) this.#stages.delete(id);
     this.#newStages = [];
+    this.#dropFlights();
     await this.rows(`ROLLBACK TO SAVEPOINT ${name}`);
   }
 
   async rollback(): Promise<void> {
+    this.#dropFlights();
     this.#groups = 0;
     for (const id of this.#newStages) this.#stages.delete(id);
     this.#newStages = [];

@@ -47,6 +47,11 @@ export class RowWriter {
     return this.#flight.statements;
   }
 
+  /** An answer says whether what was written is what was meant. */
+  get checks(): boolean {
+    return this.#checks.length > 0;
+  }
+
   /** @throws DroverError `apply.missing_row` when a strict statement met no row. */
   check(answers: readonly Answer[]): void {
     for (const check of this.#checks) check(answers);

@@ -28,6 +28,7 @@ const FLIGHT_STATEMENTS_MAX = 4000;
 
 export type WriteMode = 'folded' | 'rows';
 
+/** What was written without an answer to look at is held back: it goes with the caller's next statement. */
 export async function writeChanges(
   session: Session,
   slices: readonly Slice[],
@@ -69,7 +70,6 @@ async function writeSegment(
   let flight = session.flight();
   let writer = new RowWriter(session, flight);
   const send = async (): Promise<void> => {
-    if (flight.out.at === 0) return;
     const answers = await session.send(flight);
     writer.check(answers);
     misses.push(...writer.misses);
@@ -89,7 +89,7 @@ async function writeSegment(
       else writeNet(session, flight, writer, plan, fold);
     }
   }
-  await send();
+  if (writer.checks) await send();
   for (const { plan } of inRowOrder) {
     for (const slice of slices) {
       for (let i = slice.from; i < slice.to; i++) {
@@ -98,8 +98,9 @@ async function writeSegment(
         if (writer.statements >= FLIGHT_STATEMENTS_MAX) await send();
       }
     }
-    await send();
+    if (writer.checks) await send();
   }
+  session.hold(flight);
 }
 
 /** What a copy has brought of a table without a key is known exactly, see `copied.ts`. */

@@ -1,0 +1,48 @@
+/**
+ * Rows of drover.tenant as one connection has read or written them, each with its version (`xmin`). What the next transaction decides by them holds if it
+ * finds the same versions under its locks (drover.lock_known), so it need not wait for an answer before it writes. Whoever else
+ * changes a row makes it another version.
+ */
+import type { TenantState } from '../decide/tenant-state.ts';
+
+interface Known {
+  readonly state: TenantState;
+  readonly version: string;
+}
+
+export class KnownTenants {
+  readonly #known = new Map<string, Known>();
+
+  /** Copies, to be changed at will; null: not all of them are known. */
+  of(tenants: readonly string[]): Map<string, TenantState> | null {
+    const states = new Map<string, TenantState>();
+    for (const tenant of tenants) {
+      const known = this.#known.get(tenant);
+      if (known === undefined) return null;
+      states.set(tenant, { ...known.state });
+    }
+    return states;
+  }
+
+  /** Of tenants that are known, in their order. */
+  versions(tenants: readonly string[]): string[] {
+    return tenants.map((tenant) => this.#known.get(tenant)?.version ?? '0');
+  }
+
+  /** Under a lock of the transaction at hand; if that fails, {@link forget}. */
+  read(state: TenantState, version: string): void {
+    this.#known.set(state.tenant, { state: { ...state }, version });
+  }
+
+  /** Committed; undefined: as what is not known. */
+  wrote(states: Iterable<TenantState>, version: string | undefined): void {
+    for (const state of states) {
+      if (version === undefined) this.#known.delete(state.tenant);
+      else this.read(state, version);
+    }
+  }
+
+  forget(): void {
+    this.#known.clear();
+  }
+}
