@@ -1,32 +1,15 @@
-import { BlockWriter, type StreamedHeader } from '@drover/block';
-import { clusterId, epoch, LSN_ZERO, type Lsn, tenantId } from '@drover/core';
+import type { StreamedHeader } from '@drover/block';
 import { expect, it } from 'vitest';
 import { toEntry } from './entry.ts';
+import { messageOf } from './message.testing.ts';
 
 const PART = { kind: 'part', attempt: 'a', xid: 5, cut: 0, last: true } as const;
 
-function message(streamed?: StreamedHeader) {
-  const writer = new BlockWriter();
-  writer.begin(9n as Lsn, 0n, 1);
-  for (let i = 0; i < 100; i++)
-    writer.message(9n as Lsn, 'drover.test', Buffer.from(`${i * 7919} `.repeat(20)));
-  const data = writer.finish({
-    source: clusterId('east'),
-    database: 'app',
-    tenant: tenantId('acme'),
-    epoch: epoch(1),
-    systemId: '1',
-    generation: 1,
-    firstLsn: 9n as Lsn,
-    lastLsn: 9n as Lsn,
-    part: 0,
-    complete: true,
-    commitTimeUs: 0n,
-    ...(streamed === undefined ? {} : { streamed }),
-  });
-  const place = { seq: 7, firstSeq: 7, timeMs: 0, pending: 0, safeLsn: LSN_ZERO, traceparent: undefined };
-  return { ...place, token: 'acme', data };
-}
+const message = (streamed?: StreamedHeader) =>
+  messageOf(
+    Array.from({ length: 100 }, (_, i) => `${i * 7919} `.repeat(20)),
+    { streamed },
+  );
 
 it('a block takes up what is stored of it', () => {
   const block = message();

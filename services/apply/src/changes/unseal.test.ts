@@ -1,11 +1,11 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
-import { BlockWriter, type DataKey, Packer, Sealer, type StreamedHeader } from '@drover/block';
-import { clusterId, DroverError, epoch, LSN_ZERO, type Lsn, type TenantId, tenantId } from '@drover/core';
+import { type DataKey, Packer, Sealer, type StreamedHeader } from '@drover/block';
+import { DroverError, type TenantId } from '@drover/core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { toEntry } from './entry.ts';
+import { ACME, messageOf } from './message.testing.ts';
 import { type FetchedKeys, KeyFetcher } from './unseal.ts';
 
-const ACME = tenantId('acme');
 const KEY: DataKey = { id: 1, secret: createSecretKey(randomBytes(32)) };
 
 /** A ring that knows what was fetched. */
@@ -40,28 +40,8 @@ beforeEach(() => {
 
 const reading = () => ({ unsealing: fetcher, rules: null });
 
-function message(sealer: Sealer | null, streamed?: StreamedHeader) {
-  const writer = new BlockWriter();
-  writer.begin(9n as Lsn, 0n, 1);
-  writer.message(9n as Lsn, 'drover.test', Buffer.from('hidden'));
-  const header = {
-    source: clusterId('east'),
-    database: 'app',
-    tenant: ACME,
-    epoch: epoch(1),
-    systemId: '1',
-    generation: 1,
-    firstLsn: 9n as Lsn,
-    lastLsn: 9n as Lsn,
-    part: 0,
-    complete: true,
-    commitTimeUs: 0n,
-    ...(streamed === undefined ? {} : { streamed }),
-  };
-  const data = writer.finish(header, new Packer('none', sealer));
-  const place = { seq: 7, firstSeq: 7, timeMs: 0, pending: 0, traceparent: undefined, safeLsn: LSN_ZERO };
-  return { ...place, token: 'acme', data };
-}
+const message = (sealer: Sealer | null, streamed?: StreamedHeader) =>
+  messageOf(['hidden'], { streamed, packer: new Packer('none', sealer) });
 const sealed = (streamed?: StreamedHeader) => message(new Sealer({ current: () => KEY }), streamed);
 
 describe('a message', () => {

@@ -24,7 +24,6 @@ import {
 import type { BatchResult } from '../apply/batch.ts';
 import { type DecodedBlock, decodeBlock } from '../changes/decoded-block.ts';
 import { type EarlyHeader, type Entry, NO_ENTRY } from '../changes/entry.ts';
-
 import type { PipelineDeps } from '../pipeline/deps.ts';
 import { Abandoned } from './abandoned.ts';
 import type { CommitSide } from './commit-together.ts';
