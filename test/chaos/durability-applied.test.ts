@@ -16,9 +16,8 @@ let world: DurabilityWorld;
 
 beforeAll(async () => {
   // Transactions are streamed before they commit as soon as they are larger than this.
-  const settings = { postgres: { logical_decoding_work_mem: '1MB' } };
-  const cdc = { heartbeat: 200, warn_retained: '1MiB' };
-  world = await DurabilityWorld.start(8, { nats: { durability: 'applied' }, cdc }, settings);
+  const cdc = { heartbeat: 200, warn_retained: '1MiB', stream_above_bytes: '512KiB' };
+  world = await DurabilityWorld.start(8, { nats: { durability: 'applied' }, cdc });
 });
 afterAll(() => world.close());
 

@@ -41,13 +41,14 @@ export class FailoverWorld extends TwoClusters {
     settings: FailoverSettings = {},
   ): Promise<FailoverWorld> {
     // So that transactions of a few megabytes are large ones, which leave while they are in progress.
-    const postgres = { settings: { logical_decoding_work_mem: '4MB', ...settings.postgres } };
+    const cdc = { stream_above_bytes: '2MiB' };
     const proxy = { port: await testPort(), tls: 'off' };
+    const postgres = settings.postgres === undefined ? {} : { settings: settings.postgres };
     return new FailoverWorld(
       await startClusters({
         postgres: { east: postgres, west: postgres },
         ...(settings.nats === undefined ? {} : { nats: settings.nats }),
-        sections: merged({ proxy }, sections),
+        sections: merged({ cdc, proxy }, sections),
         transform: settings.transform ?? [],
         makeDatabase: async (server, name) => {
           const root = await server.connect();

@@ -34,14 +34,14 @@ export class StreamedWorld {
   static async start(
     tenants: number,
     options: {
-      readonly workMem?: string;
       readonly sections?: Sections;
       readonly postgres?: Readonly<Record<string, string>>;
     } = {},
   ): Promise<StreamedWorld> {
-    const postgres = { logical_decoding_work_mem: options.workMem ?? '64kB', ...options.postgres };
-    const sections = merged({ cdc: { heartbeat: '100ms' } }, options.sections ?? {});
-    const failover = await FailoverWorld.start(TABLES, sections, { postgres });
+    const cdc = { heartbeat: '100ms', stream_above_bytes: '64KiB' };
+    const sections = merged({ cdc }, options.sections ?? {});
+    const { postgres } = options;
+    const failover = await FailoverWorld.start(TABLES, sections, postgres === undefined ? {} : { postgres });
     const source = await failover.servers.east.connect('app');
     const target = await failover.servers.west.connect('app');
     for (const client of [source, target]) client.on('error', () => undefined);

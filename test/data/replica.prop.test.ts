@@ -13,7 +13,10 @@ const TRANSACTIONS = 12;
 let world: DataWorld;
 beforeAll(async () => {
   // The types of the installation have other numbers at the replica.
-  world = await DataWorld.start({ processes: true, sections: { migration: { chunk_rows: 9 } } });
+  world = await DataWorld.start({
+    processes: true,
+    sections: { migration: { chunk_rows: 9 }, cdc: { stream_above_bytes: '64KiB' } },
+  });
   await world.source.query(RANDOM_TYPES);
   await world.target.query(
     `CREATE TYPE elsewhere AS (a int); CREATE TYPE elsewhere2 AS (a int); ${RANDOM_TYPES}`,

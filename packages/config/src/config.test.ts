@@ -90,6 +90,7 @@ describe('what is derived from the option table', () => {
         'inFlightBytes',
         'heartbeatMs',
         'keyPatienceMs',
+        'chunkBytes',
         'streamAboveBytes',
         'warnRetained',
         'warnSafeWal',

@@ -78,7 +78,9 @@ export interface Config {
     readonly heartbeatMs: number;
     /** How long everybody waits for one sealed tenant's key. */
     readonly keyPatienceMs: number;
-    /** The decoder at the source holds so much of transactions in progress; beyond, the largest comes before it has committed. */
+    /** The decoder at the source holds so much of transactions in progress; beyond, the largest is sent as far as it has come. */
+    readonly chunkBytes: number;
+    /** What has come of a transaction before its commit waits in the reader for that; beyond, it is published. */
     readonly streamAboveBytes: number;
     /** Bounds beyond which the slot is warned of: WAL kept, WAL that may still be written, time until then. */
     readonly warnRetained: number;

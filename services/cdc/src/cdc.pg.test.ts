@@ -1,5 +1,5 @@
 /** The reader against real PostgreSQL and NATS: what the source committed is what the streams hold, once and in order. */
-import { emitBarrier } from '@drover/pg';
+import { emitBarrier, slotName } from '@drover/pg';
 import { afterEach, describe, expect, it } from 'vitest';
 import { eventually } from './status.testing.ts';
 import {
@@ -100,6 +100,37 @@ describe('capture', () => {
     await client.query('CREATE TABLE noise (x text)');
     await client.query(`INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 5000)`);
     await eventually('confirmed', async () => (await confirmedLag(world)) < 100_000);
+  });
+
+  it('publishes what came in chunks at its commit, as it stands then', async () => {
+    const { client } = await setUp({ cdc: { chunkBytes: 64 * 1024 } });
+    await ready(world);
+    const rows = (tenant: string, from: number) =>
+      `INSERT INTO items SELECT i, '${tenant}', repeat('y', 200) FROM generate_series(${from}, ${from + 999}) i;`;
+    await client.query(
+      `BEGIN; SET LOCAL stats_fetch_consistency = none; ${rows('acme', 1)} SAVEPOINT s; ${rows('acme', 1001)} ROLLBACK TO s;`,
+    );
+    await client.query(rows('acme', 2001));
+    await client.query(`SELECT pg_logical_emit_message(true, 'somebody.else', 'x')`);
+    const streamed = `SELECT stream_count > 1 AS yes FROM pg_stat_replication_slots WHERE slot_name = $1`;
+    await eventually('streamed', async () => {
+      const { rows: found } = await client.query<{ yes: boolean }>(streamed, [slotName(world.database)]);
+      return found[0]?.yes === true;
+    });
+    expect(await readTenant(world, 'acme')).toEqual([]);
+    await client.query(`${rows('bolt', 1)} COMMIT`);
+    await client.query(`INSERT INTO items VALUES (1, 'last', 'x')`);
+    await tenantOnce(world, 'last', (all) => all.length > 0);
+    for (const [tenant, count] of [
+      ['acme', 2000],
+      ['bolt', 1000],
+    ] as const) {
+      const blocks = await readTenant(world, tenant);
+      checkOrder(blocks);
+      expect(blocks.every(({ firstLsn, complete }) => firstLsn > 0n && complete)).toBe(true);
+      const ids = changesOf(blocks).map((change) => Number(/^\+items (0x[0-9a-f]+)/.exec(change)?.[1]));
+      expect(ids).toEqual(Array.from({ length: count }, (_, i) => (i < 1000 ? i + 1 : i + 1001)));
+    }
   });
 
   // Smaller than what comes before it has committed.

@@ -21,15 +21,22 @@ export const BUSY_TIMES = 10;
 export const KEYS = 100;
 
 /**
- * `busy`: one writes ten times as much. `flood`: one writes as fast as it can, 200 rows a transaction. `big`: one large transaction. Those that begin with
+ * `busy`: one writes ten times as much. `flood`: one writes as fast as it can, 200 rows a transaction. `big`: one large transaction, as fast as it
+ * can. `long`: one that writes {@link LONG_RATE} rows a second, so that nobody's time is used up. Those that begin with
  * `unseen` do the same in another database of the source, which nobody replicates: what the source's own work costs the others.
  */
-export type Phase = 'alone' | 'busy' | 'unseen-flood' | 'flood' | 'unseen-big' | 'big';
+export type Phase = 'alone' | 'busy' | `${'unseen-' | ''}${'flood' | 'long' | 'big'}`;
+
+/** Is the load one transaction? */
+export const isLarge = (phase: Phase): boolean => phase.endsWith('big') || phase.endsWith('long');
 
 /** Next to the captured one. */
 const UNSEEN = 'unseen';
 
 const FLOOD_ROWS = 200;
+/** Of the transaction of `long`; a tenth of the rows of `big`, and so many a second. */
+const LONG_RATE = 20_000;
+const LONG_TIMES_A_SECOND = 50;
 
 export async function prepareUnseen(world: ReplicationWorld): Promise<void> {
   await world.source.query(`CREATE DATABASE ${UNSEEN}`);
@@ -81,15 +88,24 @@ function pgbenchOf(world: ReplicationWorld, database: string, text: string, load
 let nextId = 1_000_000_000;
 
 /** One transaction of `rows` rows of the busy tenant. Resolves with its seconds at the source. */
-export async function bigTransaction(world: ReplicationWorld, phase: Phase, rows: number): Promise<number> {
+export async function largeTransaction(world: ReplicationWorld, phase: Phase, rows: number): Promise<number> {
   const first = nextId;
   nextId += rows;
-  const client = await (phase === 'big' ? world.connect('east') : connectUnseen(world));
+  const client = await (phase.startsWith('unseen') ? connectUnseen(world) : world.connect('east'));
+  const insert = (from: string, to: string): string =>
+    `INSERT INTO live SELECT ${rowOf('g', String(BUSY))} FROM generate_series(${from}, ${to}) g`;
+  const each = LONG_RATE / LONG_TIMES_A_SECOND;
+  const text = phase.endsWith('big')
+    ? insert(`${first}::bigint`, `${first + rows - 1}::bigint`)
+    : `DO $$ DECLARE began timestamptz := clock_timestamp(); at bigint := ${first}; BEGIN
+         FOR i IN 1..${rows / each} LOOP
+           ${insert('at', `at + ${each - 1}`)};
+           at := at + ${each};
+           PERFORM pg_sleep(i / ${LONG_TIMES_A_SECOND}.0 - extract(epoch FROM clock_timestamp() - began));
+         END LOOP; END $$`;
   try {
     const startedAt = performance.now();
-    await client.query(
-      `INSERT INTO live SELECT ${rowOf('g', String(BUSY))} FROM generate_series(${first}::bigint, ${first + rows - 1}::bigint) g`,
-    );
+    await client.query(text);
     return (performance.now() - startedAt) / 1000;
   } finally {
     await client.end();

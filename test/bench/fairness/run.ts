@@ -19,8 +19,9 @@ import { percentile } from '../lib/stats.ts';
 import {
   BUSY,
   BUSY_TIMES,
-  bigTransaction,
   FLOOD,
+  isLarge,
+  largeTransaction,
   NEIGHBOUR,
   type Phase,
   prepareUnseen,
@@ -30,10 +31,15 @@ import {
 } from './load.ts';
 
 /** Each behind what it is held against, so that what changes with time changes in both. */
-const PHASES: readonly Phase[] = ['alone', 'busy', 'unseen-flood', 'flood', 'alone', 'unseen-big', 'big'];
+const PHASES = [
+  ...['alone', 'busy', 'unseen-flood', 'flood'],
+  ...['alone', 'unseen-long', 'long', 'unseen-big', 'big'],
+] as readonly Phase[];
+/** The transaction of `long` has so much less than that of `big`. */
+const LONG_SHARE = 0.4;
 /** Of the load, before probes count. */
 const WARM_UP_S = 3;
-const BIG_PATIENCE_S = 900;
+const LARGE_PATIENCE_S = 900;
 
 interface Replica {
   readonly peer: Peer;
@@ -92,7 +98,7 @@ function casesOf(rounds: Record<Peer['name'], Found[]>): BenchCase[] {
     });
   const p = (percent: number, phase: Phase, of?: number) => (found: Found) => at(found[phase], percent, of);
   const cases: BenchCase[] = [];
-  for (const phase of ['alone', 'busy', 'unseen-flood', 'flood', 'unseen-big', 'big'] as const) {
+  for (const phase of new Set(PHASES)) {
     cases.push(of(phase, 'latency_p50', 'ms', p(50, phase)), of(phase, 'latency_p99', 'ms', p(99, phase)));
     const base = BASE[phase];
     if (base === undefined) continue;
@@ -104,7 +110,12 @@ function casesOf(rounds: Record<Peer['name'], Found[]>): BenchCase[] {
 }
 
 /** What a phase is held against. */
-const BASE: Partial<Record<Phase, Phase>> = { busy: 'alone', flood: 'unseen-flood', big: 'unseen-big' };
+const BASE: Partial<Record<Phase, Phase>> = {
+  busy: 'alone',
+  flood: 'unseen-flood',
+  long: 'unseen-long',
+  big: 'unseen-big',
+};
 
 function at(probes: readonly Probe[], percent: number, tenant?: number): number {
   const of = tenant === undefined ? probes : probes.filter((one) => one.tenant === tenant);
@@ -120,7 +131,7 @@ async function oneRound(
   round: number,
   { options, signal, say }: BenchContext,
 ): Promise<Found> {
-  const found: Found = { alone: [], busy: [], 'unseen-flood': [], flood: [], 'unseen-big': [], big: [] };
+  const found = Object.fromEntries(PHASES.map((phase) => [phase, [] as Probe[]])) as Found;
   await peer.start(signal);
   try {
     await caughtUp(world, peer, signal); // what was written while the other one worked
@@ -130,7 +141,7 @@ async function oneRound(
       const [p50, p99, worst] = [50, 99, 100].map((percent) => at(more, percent).toFixed(1));
       const near = at(more, 99, NEIGHBOUR).toFixed(1);
       say(
-        `${round + 1}/${options.rounds} ${peer.name.padEnd(6)} ${phase.padEnd(5)} p50 ${p50} ms, p99 ${p99} ms (neighbour ${near} ms), at most ${worst} ms`,
+        `${round + 1}/${options.rounds} ${peer.name.padEnd(6)} ${phase.padEnd(11)} p50 ${p50} ms, p99 ${p99} ms (neighbour ${near} ms), at most ${worst} ms`,
       );
     }
   } finally {
@@ -148,14 +159,14 @@ async function onePhase(
   const { seconds, rows } = options;
   const ended = new AbortController();
   // The large transaction takes as long as it takes: until the replica has it, the others are looked at.
-  const lasts = phase.endsWith('big') ? BIG_PATIENCE_S : WARM_UP_S + seconds;
+  const lasts = isLarge(phase) ? LARGE_PATIENCE_S : WARM_UP_S + seconds;
   const load = runLoad(world, phase, lasts, AbortSignal.any([signal, ended.signal]));
   load.catch(() => undefined); // awaited below
   try {
     if (!(await sleep(WARM_UP_S * 1000, signal))) throw signal.reason;
-    let arrived = !phase.endsWith('big');
-    const big = arrived ? Promise.resolve() : carried(world, peer, phase, { rows, signal, say });
-    big.then(
+    let arrived = !isLarge(phase);
+    const large = arrived ? Promise.resolve() : carried(world, peer, phase, { rows, signal, say });
+    large.then(
       () => (arrived = true),
       () => (arrived = true),
     );
@@ -166,8 +177,8 @@ async function onePhase(
       enough: (since) => arrived && since >= seconds - 0.5,
       signal,
     });
-    await big;
-    if (!phase.endsWith('big')) await load;
+    await large;
+    if (!isLarge(phase)) await load;
     if (phase === 'flood') await drained(world, peer, signal, say);
     return probes;
   } finally {
@@ -183,12 +194,13 @@ async function carried(
   phase: Phase,
   { rows, signal, say }: { rows: number; signal: AbortSignal; say: (line: string) => void },
 ): Promise<void> {
-  const took = await bigTransaction(world, phase, rows);
+  const count = phase.endsWith('long') ? rows * LONG_SHARE : rows;
+  const took = await largeTransaction(world, phase, count);
   const committedAt = performance.now();
   await caughtUp(world, peer, signal);
   const after = (performance.now() - committedAt) / 1000;
   say(
-    `       ${peer.name.padEnd(6)} ${rows} rows in ${took.toFixed(1)} s, there ${after.toFixed(1)} s later`,
+    `       ${peer.name.padEnd(6)} ${count} rows in ${took.toFixed(1)} s, there ${after.toFixed(1)} s later`,
   );
 }
 

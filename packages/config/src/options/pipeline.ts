@@ -41,11 +41,19 @@ export const CDC: readonly Option[] = [
     { min: 0 },
   ),
   cdc(
+    'chunk_bytes',
+    'size',
+    MiB,
+    '"256KiB"',
+    'PostgreSQL’s decoder holds no more than this of transactions in progress (or than its `logical_decoding_work_mem`, if that is less). Larger ones come in chunks of about this size, behind each of which everybody waits.',
+    { min: 64 * KiB, max: GiB },
+  ),
+  cdc(
     'stream_above_bytes',
     'size',
-    32 * MiB,
-    '"8MiB"',
-    'A transaction is published before it has committed when PostgreSQL’s decoder would hold more than this (or than its `logical_decoding_work_mem`, if that is less), in chunks of about this size, behind each of which everybody waits. Smaller: that wait is shorter. Larger: transactions of many tenants make fewer and larger blocks.',
+    16 * MiB,
+    '"4MiB"',
+    'A transaction in progress of which more than this has come is published, and written at the replicas, before it has committed. Smaller ones wait in the reader for their commit; it keeps 32 MiB of all of them.',
     { min: 64 * KiB, max: GiB },
   ),
   cdc(

@@ -7,7 +7,7 @@
 import { DroverError } from '@drover/core';
 import { cstringEnd, malformed, need, readI64, readLsn } from './bytes.ts';
 import { tupleEnd } from './tuple.ts';
-import type { OldKind, PgoutputVisitor, Relation, RelationColumn } from './types.ts';
+import type { OldKind, PgoutputVisitor, Relation, RelationColumn, StreamVisitor } from './types.ts';
 
 const NEW = 0x4e; // N
 const KEY = 0x4b; // K
@@ -71,12 +71,30 @@ export function parsePgoutput(
   }
 }
 
+/** The message says where a stretch of a transaction in progress begins or ends, or what became of it. */
+export function isStreamMessage(bytes: Buffer, start: number): boolean {
+  const kind = bytes[start];
+  return kind === STREAM_START || kind === STREAM_STOP || kind === STREAM_COMMIT || kind === STREAM_ABORT;
+}
+
+/** One such message. @throws DroverError `pg.stream` */
+export function parseStreamMessage(bytes: Buffer, start: number, end: number, visitor: StreamVisitor): void {
+  need(start, 1, end);
+  parseStream(bytes.readUInt8(start), bytes, start + 1, end, visitor);
+}
+
 const STREAM_START = 0x53; // S
 const STREAM_STOP = 0x45; // E
 const STREAM_COMMIT = 0x63; // c
 const STREAM_ABORT = 0x41; // A
 
-function parseStream(kind: number, bytes: Buffer, at: number, end: number, visitor: PgoutputVisitor): void {
+function parseStream(
+  kind: number,
+  bytes: Buffer,
+  at: number,
+  end: number,
+  visitor: Partial<StreamVisitor>,
+): void {
   switch (kind) {
     case STREAM_START: // Int32 xid, Int8 1 for the first of the transaction
       if (visitor.streamStart === undefined) break;

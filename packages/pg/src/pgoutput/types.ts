@@ -29,8 +29,19 @@ export interface RelationColumn {
 /** `K`: the identity's columns (the others are null); `O`: the whole old row. */
 export type OldKind = 'K' | 'O';
 
+/** What is said of transactions in progress. Needs `streaming`. */
+export interface StreamVisitor {
+  /** Changes of a transaction in progress follow, up to {@link streamStop}. */
+  streamStart(xid: number, first: boolean): void;
+  streamStop(): void;
+  /** The transaction has committed. Everything of it has been sent before. */
+  streamCommit(xid: number, commitLsn: Lsn, endLsn: Lsn, commitTimeUs: bigint): void;
+  /** What was sent of the subtransaction is void; of the whole transaction, when both are the same. */
+  streamAbort(xid: number, subxid: number): void;
+}
+
 /** Receives one message per call. The last argument, the parsed buffer, may be left out by implementations. */
-export interface PgoutputVisitor {
+export interface PgoutputVisitor extends Partial<StreamVisitor> {
   /** `commitLsn`: LSN of the coming commit record. `commitTimeUs`: microseconds since 2000-01-01 UTC. */
   begin(commitLsn: Lsn, commitTimeUs: bigint, xid: number): void;
   /** `endLsn`: just behind the commit record; the LSN to confirm. */
@@ -63,16 +74,9 @@ export interface PgoutputVisitor {
   ): void;
   /** The transaction was replicated here from elsewhere. Never sent to a stream opened with origin `none`. */
   origin(name: string): void;
-  /** Changes of a transaction in progress follow, up to {@link streamStop}. Needs `streaming`, as all below. */
-  streamStart?(xid: number, first: boolean): void;
-  streamStop?(): void;
   /**
-   * Of the change, relation, type or truncate that comes next: the transaction or subtransaction it belongs to. A logical message names the
+   * Within a stream, of the change, relation, type or truncate that comes next: the transaction or subtransaction it belongs to. A logical message names the
    * whole transaction, whichever subtransaction wrote it.
    */
   streamChange?(xid: number): void;
-  /** The transaction has committed. Everything of it has been sent before. */
-  streamCommit?(xid: number, commitLsn: Lsn, endLsn: Lsn, commitTimeUs: bigint): void;
-  /** What was sent of the subtransaction is void; of the whole transaction, when both are the same. */
-  streamAbort?(xid: number, subxid: number): void;
 }

@@ -19,7 +19,7 @@ export function startCommand(options: {
   readonly startLsn: Lsn;
   readonly protoVersion: number;
   readonly binary: boolean;
-  readonly streamAboveBytes?: number;
+  readonly decodeBytes?: number;
 }): string {
   const settings = [
     `proto_version ${quoteLiteral(String(options.protoVersion))}`,
@@ -27,7 +27,7 @@ export function startCommand(options: {
     `messages 'true'`,
     `origin 'none'`,
     `binary '${options.binary}'`,
-    ...(options.streamAboveBytes === undefined ? [] : [`streaming 'on'`]),
+    ...(options.decodeBytes === undefined ? [] : [`streaming 'on'`]),
   ];
   const at = formatLsn(options.startLsn);
   return `START_REPLICATION SLOT ${quoteIdent(options.slot)} LOGICAL ${at} (${settings.join(', ')})`;

@@ -72,6 +72,7 @@ async function open(
     ...server,
     socket,
     reads,
+    isLocal: options.connect.host.startsWith('/'),
     slotName: options.slot,
     startLsn: options.startLsn,
     peerTimeoutMs: options.peerTimeoutMs,
@@ -117,7 +118,7 @@ async function questions(client: pg.Client, options: ReplicationOptions): Promis
   const { systemid, timeline } = must(system.rows[0], 'answer of IDENTIFY_SYSTEM');
   const slot = await readSlot(client, options.slot);
   checkSlot(slot, options);
-  if (options.streamAboveBytes !== undefined) await boundDecoding(client, options.streamAboveBytes);
+  if (options.decodeBytes !== undefined) await boundDecoding(client, options.decodeBytes);
   const branchedAt = await branchOf(client, Number(timeline), options.knownTimeline);
   return { systemId: systemid, timeline: Number(timeline), branchedAt, slot, walSenderTimeoutMs: timeout };
 }

@@ -44,6 +44,7 @@ async function streamFrom(answers: boolean, walSenderTimeoutMs: number, peerTime
   const stream = new WalStream({
     socket,
     reads: null,
+    isLocal: false,
     systemId: '1',
     timeline: 1,
     branchedAt: null,

@@ -21,6 +21,8 @@ export interface StreamParts {
   readonly socket: Socket;
   /** Where its reads come from; null: from its events. */
   readonly reads: Reads | null;
+  /** A Unix-domain socket. */
+  readonly isLocal: boolean;
   readonly systemId: string;
   readonly timeline: number;
   readonly branchedAt: Lsn | null;
@@ -48,7 +50,7 @@ export class WalStream implements ReplicationStream, FrameSink {
   readonly #status: StatusSender;
   readonly #copyData: CopyDataReader;
   readonly #frames = new FrameReader(this);
-  readonly #pacer = new ReadPacer();
+  readonly #pacer: ReadPacer;
   readonly #done: Deferred<void> = deferred();
   readonly #closed: Deferred<void> = deferred();
   readonly #stop = new AbortController();
@@ -72,6 +74,7 @@ export class WalStream implements ReplicationStream, FrameSink {
     this.#slotName = parts.slotName;
     this.#socket = parts.socket;
     this.#reads = parts.reads;
+    this.#pacer = new ReadPacer(!parts.isLocal);
     this.#peerTimeoutMs = parts.peerTimeoutMs ?? peerTimeoutMs(parts.walSenderTimeoutMs);
     // At least twice asked before judged.
     this.#lookIntervalMs = Math.min(statusIntervalMs(parts.walSenderTimeoutMs), this.#peerTimeoutMs / 3);
@@ -209,6 +212,7 @@ export class WalStream implements ReplicationStream, FrameSink {
     const pauseMs = this.#pacer.next({
       ...round,
       messages: this.#copyData.takeCount(),
+      lagMs: this.#copyData.lagMs,
       endMs: performance.now(),
     });
     this.#pacing = pauseMs > 0;

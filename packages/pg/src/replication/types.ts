@@ -14,7 +14,7 @@ export interface ReplicationOptions {
    * What decodes WAL holds at most so many bytes of transactions in progress (less where the server's logical_decoding_work_mem is less); beyond,
    * the largest is sent as far as it has come (protocol 2 or newer). Default: transactions are sent when they have committed.
    */
-  readonly streamAboveBytes?: number;
+  readonly decodeBytes?: number;
   readonly messages: true;
   readonly origin: 'none';
   /** Values in their types' binary form where they have one; otherwise as text. */

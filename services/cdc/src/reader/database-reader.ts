@@ -272,13 +272,14 @@ export class DatabaseReader {
     try {
       const facts = await readFacts(client, database, cluster);
       const form = this.#form.of(facts);
+      const { chunkBytes, streamAboveBytes } = config.cdc;
       stream = await startReplication({
         connect: { ...connect, applicationName: 'drover cdc' },
         slot: slotName(database),
         publication: PUBLICATION,
         startLsn: LSN_ZERO,
         protoVersion: 2,
-        ...(this.#wholeUntil === null ? { streamAboveBytes: config.cdc.streamAboveBytes } : {}),
+        ...(this.#wholeUntil === null ? { decodeBytes: Math.min(chunkBytes, streamAboveBytes) } : {}),
         messages: true,
         origin: 'none',
         binary: form === 'binary',

@@ -7,11 +7,12 @@
  * its age.
  */
 import { type Deferred, deferred, LSN_MAX, LSN_ZERO, type Lsn } from '@drover/core';
-import { parsePgoutput, type ReplicationStream, type WalHandler } from '@drover/pg';
+import type { ReplicationStream, WalHandler } from '@drover/pg';
 import type { Assembler } from '../capture/assembler.ts';
 import { Confirmer, type ConfirmState, confirmable } from '../capture/confirm.ts';
 import { decideFlush, decidePause, type FlushLimits, isCatchingUp } from '../capture/flush-policy.ts';
 import type { Group, Lane } from '../capture/lane.ts';
+import { WaitingTransactions } from '../capture/waiting.ts';
 
 /** A lane and what of it is on its way. Outlives a connection to the source; the groups in flight do too. */
 export interface LaneFeed {
@@ -34,7 +35,10 @@ export interface PumpOptions {
   readonly stream: ReplicationStream;
   readonly assembler: Assembler;
   readonly feeds: readonly LaneFeed[];
-  readonly limits: Omit<FlushLimits, 'laneBytes'> & { readonly heldBytes: number };
+  readonly limits: Omit<FlushLimits, 'laneBytes'> & {
+    readonly heldBytes: number;
+    readonly streamAboveBytes: number;
+  };
   readonly nowMs: () => number;
   /** Tests stop the reader here: what it throws is as if the process had died. */
   readonly failpoint?: (name: Failpoint) => void;
@@ -52,6 +56,7 @@ const HURRY_BYTES = 512 * 1024;
 
 export class Pump implements WalHandler {
   readonly #options: PumpOptions;
+  readonly #waiting: WaitingTransactions;
   readonly #confirmer = new Confirmer();
   readonly #failed: Deferred<never> = deferred();
   /** Where the source was, and when, of what has not been read yet. */
@@ -71,6 +76,7 @@ export class Pump implements WalHandler {
 
   constructor(options: PumpOptions) {
     this.#options = options;
+    this.#waiting = new WaitingTransactions(options.assembler, options.limits.streamAboveBytes);
     this.#failed.promise.catch(() => {}); // reported by run(), also when that has ended
     // Groups of the connection before this one: their acknowledgements move this one on.
     for (const feed of options.feeds) {
@@ -149,8 +155,7 @@ export class Pump implements WalHandler {
 
   data(bytes: Buffer, start: number, end: number): void {
     this.#readBytes += end - start;
-    const { assembler } = this.#options;
-    parsePgoutput(bytes, start, end, assembler, assembler.inStream);
+    this.#waiting.data(bytes, start, end);
   }
 
   keepalive(walEnd: Lsn): void {
