@@ -40,6 +40,8 @@ export interface AssemblerOptions {
   readonly events: AssemblerEvents;
   /** Tuple bytes of one transaction in one lane after which it is cut. Changing it changes where transactions are cut. */
   readonly partBytes?: number;
+  /** Of transactions in progress: less of one in a lane stays when a chunk ends; default 0. */
+  readonly leastBytes?: number;
   /** Of transactions in progress: pieces of no more tenants are not collected. */
   readonly fewTenants?: number;
   /** Name of this reading of the source; no two have the same. */
@@ -104,6 +106,7 @@ export class Assembler implements PgoutputVisitor {
       attempt: options.attempt ?? '',
       epochs: options.epochs,
       partBytes: options.partBytes ?? STREAMED_PART_BYTES,
+      leastBytes: options.leastBytes ?? 0,
       ...(options.fewTenants === undefined ? {} : { fewTenants: options.fewTenants }),
       onCut: (lane) => options.events.onCut(lane),
     });

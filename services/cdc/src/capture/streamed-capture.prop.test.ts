@@ -118,6 +118,7 @@ class Reading {
       epochs: new EpochMap(),
       plan: { tagging: TAGGING, database: 'app', types: new Map() },
       partBytes: 150,
+      leastBytes: [0, 80][(how.dice[1] ?? 0) % 2] ?? 0,
       fewTenants: (how.dice[0] ?? 0) % 2 === 0 ? 1 : 16, // pieces of more than one tenant are collected, or none are
       attempt,
       events: { onCut: () => this.#flush(), onUnassigned: () => {} },

@@ -25,7 +25,7 @@ let to: Assembler;
 let assigned: number;
 let epochs: EpochMap;
 
-function reader(attempt: string, partBytes = 10_000): void {
+function reader(attempt: string, partBytes = 10_000, leastBytes = 0): void {
   lane.discard();
   lane.attempt = attempt;
   to = new Assembler({
@@ -33,6 +33,7 @@ function reader(attempt: string, partBytes = 10_000): void {
     epochs,
     plan: { tagging: TAGGING, database: 'app', types: new Map() },
     partBytes,
+    leastBytes,
     attempt,
     events: { onCut: () => flush(), onUnassigned: () => undefined },
   });
@@ -212,6 +213,23 @@ describe('a transaction in progress', () => {
     expect(new Set(out.map((m) => said(readHeader(m.block).streamed)))).toEqual(
       new Set(['part 0 of 9', 'part 0 last of 9']),
     );
+  });
+
+  it('of which little has come stays for a while, and leaves with its commit', () => {
+    reader('first', 10_000, 100);
+    chunk(9, () => row('1', 'acme'));
+    chunk(9, () => row('2', 'acme'));
+    expect(out).toEqual([]);
+    chunk(9, () => row('3', 'acme'));
+    expect(brief()).toEqual(['acme | part 0 last of 9 | #0 | 1 2 3 | 9']);
+    chunk(9, () => row('4', 'acme'));
+    commit(9, 50);
+    flush();
+    expect(brief().slice(1)).toEqual([
+      'acme | part 1 last of 9 | #1 | 4 | 9',
+      '_heartbeat | together 1 of 9',
+      'acme | commit 9 of 2 from 40',
+    ]);
   });
 
   it('is cut where it is large', () => {

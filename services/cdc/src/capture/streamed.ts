@@ -1,6 +1,6 @@
 /**
  * Transactions that come before they have committed (docs/adr/0007-streamed-transactions.md). Their rows leave as parts, tenant by tenant,
- * as they come: of few tenants at the end of a chunk, of many when there is enough for each of them, so nothing is kept beyond one piece of a lane. What became of a
+ * as they come: at the end of a chunk, once there is enough of a lane, and of many tenants for each of them; so nothing is kept beyond one piece of a lane. What became of a
  * transaction is told by a few bytes when the source has decided. Pure.
  *
  * An attempt is one reading of the source. What PostgreSQL sends of a subtransaction that is being rolled back differs from one reading to the
@@ -32,6 +32,8 @@ export interface StreamedOptions {
   readonly epochs: EpochMap;
   /** Tuple bytes of one transaction in one lane after which a piece is published; of many tenants, up to {@link PIECE_PARTS} times as many. */
   readonly partBytes: number;
+  /** Less than this of a lane stays when a chunk ends. */
+  readonly leastBytes: number;
   /** Pieces of no more tenants are not collected; default 16. */
   readonly fewTenants?: number;
   /** Publish the lane now. */
@@ -147,9 +149,10 @@ export class StreamedTransactions {
     this.#current = null;
     if (current === null) return;
     const full = this.#kept > KEPT_BYTES_MAX;
-    for (const [lane, there] of current.lanes)
-      if (full || there.open.length <= this.#few || there.bytes >= this.#enough(there))
-        this.#publish(current, lane, there);
+    for (const [lane, there] of current.lanes) {
+      const few = there.open.length <= this.#few && there.bytes >= this.#options.leastBytes;
+      if (full || few || there.bytes >= this.#enough(there)) this.#publish(current, lane, there);
+    }
   }
 
   /** Of many tenants, what makes their parts worth their cost. */

@@ -107,6 +107,8 @@ export interface ReaderStatus {
 }
 
 const RETRY_RESYNC_MS = 3000;
+/** A piece is written at the replica in one go, which costs some milliseconds whatever is in it: it has this share of what is streamed at least. */
+const STREAMED_PIECES = 64;
 const LAST_WORDS_MS = 1000;
 const KEYLESS_TOLD_MAX = 100;
 
@@ -360,6 +362,7 @@ export class DatabaseReader {
     const assembler = new Assembler({
       lanes: this.#feeds.map((feed) => feed.lane),
       attempt,
+      leastBytes: config.cdc.streamAboveBytes / STREAMED_PIECES,
       epochs: facts.epochs,
       plan: { ...plan, rules },
       events: {
