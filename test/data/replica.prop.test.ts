@@ -15,7 +15,7 @@ beforeAll(async () => {
   // The types of the installation have other numbers at the replica.
   world = await DataWorld.start({
     processes: true,
-    sections: { migration: { chunk_rows: 9 }, cdc: { stream_above_bytes: '64KiB' } },
+    sections: { migration: { chunk_rows: 9 }, cdc: { chunk_bytes: '64KiB', stream_above_bytes: '128KiB' } },
   });
   await world.source.query(RANDOM_TYPES);
   await world.target.query(

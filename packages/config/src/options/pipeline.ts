@@ -53,7 +53,7 @@ export const CDC: readonly Option[] = [
     'size',
     16 * MiB,
     '"4MiB"',
-    'A transaction in progress of which more than this has come is published, and written at the replicas, before it has committed. Smaller ones wait in the reader for their commit; it keeps 32 MiB of all of them.',
+    'A transaction in progress of which more than this has come is published, and written at the replicas, before it has committed. Smaller ones wait in the reader for their commit; it keeps half of `in_flight_bytes` of all of them.',
     { min: 64 * KiB, max: GiB },
   ),
   cdc(

@@ -1,4 +1,5 @@
 /** WAL messages as they came, in order. Pure. */
+import { must } from '@drover/core';
 
 /** Of the first segment: many transactions are small. */
 const FIRST_BYTES = 8 * 1024;
@@ -17,14 +18,20 @@ export class MessageLog {
     return this.#capacity;
   }
 
+  /** By how much its capacity grows with a message of this length. */
+  growth(length: number): number {
+    const need = LENGTH_BYTES + length;
+    const last = this.#segments.at(-1);
+    if (last !== undefined && last.bytes.length - last.used >= need) return 0;
+    if (need > SEGMENT_BYTES) return need;
+    return last === undefined && need <= FIRST_BYTES ? FIRST_BYTES : SEGMENT_BYTES;
+  }
+
   append(bytes: Buffer, start: number, end: number): void {
     const length = end - start;
-    let last = this.#segments.at(-1);
-    if (last === undefined || last.bytes.length - last.used < LENGTH_BYTES + length) {
-      last = { bytes: this.#segment(LENGTH_BYTES + length), used: 0 };
-      this.#segments.push(last);
-      this.#capacity += last.bytes.length;
-    }
+    const growth = this.growth(length);
+    if (growth > 0) this.#grow(growth);
+    const last = must(this.#segments.at(-1), 'segment');
     last.bytes.writeUInt32BE(length, last.used);
     bytes.copy(last.bytes, last.used + LENGTH_BYTES, start, end);
     last.used += LENGTH_BYTES + length;
@@ -48,9 +55,9 @@ export class MessageLog {
     this.#capacity = 0;
   }
 
-  #segment(atLeast: number): Buffer {
-    if (atLeast > SEGMENT_BYTES) return Buffer.allocUnsafeSlow(atLeast);
-    if (this.#segments.length === 0 && atLeast <= FIRST_BYTES) return Buffer.allocUnsafeSlow(FIRST_BYTES);
-    return spare.pop() ?? Buffer.allocUnsafeSlow(SEGMENT_BYTES);
+  #grow(size: number): void {
+    const used = size === SEGMENT_BYTES ? spare.pop() : undefined;
+    this.#segments.push({ bytes: used ?? Buffer.allocUnsafeSlow(size), used: 0 });
+    this.#capacity += size;
   }
 }

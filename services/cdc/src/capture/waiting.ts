@@ -25,12 +25,14 @@ interface Waiting {
   readonly xid: number;
   readonly log: MessageLog;
   readonly rolledBack: Set<number>;
-  /** A message of Drover's is in it. PostgreSQL does not say of which subtransaction. */
+  /** A message of Drover's is in it. PostgreSQL does not say of which subtransaction, */
   told: boolean;
+  /** and one that was rolled back behind it may be it. */
+  doubtful: boolean;
+  /** Tables as they were described since, by others: what it says of them is old. */
+  readonly newer: Map<number, Buffer>;
 }
 
-/** Of all that wait. */
-const KEPT_BYTES_MAX = 32 * 1024 * 1024;
 const MESSAGE = 0x4d; // M, Int32 xid, Int8 flags, Int64 LSN, String prefix
 const PREFIX_AT = 1 + 4 + 1 + 8;
 const OUR_PREFIX = Buffer.from('drover.');
@@ -47,14 +49,17 @@ export class WaitingTransactions implements StreamVisitor {
   #current: Waiting | null = null;
   #kept = 0;
 
-  /** @param bytesMax of the messages of one transaction */
-  constructor(to: WalVisitor, bytesMax: number, keptMax = KEPT_BYTES_MAX) {
+  /**
+   * @param bytesMax of the messages of one transaction
+   * @param keptMax of all; beyond, the largest leaves when its chunk, or that of another, ends
+   */
+  constructor(to: WalVisitor, bytesMax: number, keptMax: number) {
     this.#to = to;
-    this.#bytesMax = bytesMax;
+    this.#bytesMax = Math.min(bytesMax, keptMax);
     this.#keptMax = keptMax;
   }
 
-  /** Bytes that are held for transactions that wait. */
+  /** Bytes that are held for transactions that wait; {@link keptMax}, and one more transaction while its chunk comes. */
   get keptBytes(): number {
     return this.#kept;
   }
@@ -63,7 +68,11 @@ export class WaitingTransactions implements StreamVisitor {
   data(bytes: Buffer, start: number, end: number): void {
     if (isStreamMessage(bytes, start)) parseStreamMessage(bytes, start, end, this);
     else if (this.#current !== null) this.#keep(this.#current, bytes, start, end);
-    else parsePgoutput(bytes, start, end, this.#to, this.#to.inStream);
+    else {
+      const { inStream } = this.#to;
+      if (!inStream && bytes[start] === RELATION) this.#described(bytes, start, end, start + 1);
+      parsePgoutput(bytes, start, end, this.#to, inStream);
+    }
   }
 
   streamStart(xid: number, first: boolean): void {
@@ -76,6 +85,8 @@ export class WaitingTransactions implements StreamVisitor {
       log: new MessageLog(),
       rolledBack: new Set(),
       told: false,
+      doubtful: false,
+      newer: new Map(),
     };
     this.#waiting.set(xid, this.#current);
   }
@@ -83,6 +94,11 @@ export class WaitingTransactions implements StreamVisitor {
   streamStop(): void {
     if (this.#current === null) this.#to.streamStop();
     this.#current = null;
+    while (this.#kept > this.#keptMax) {
+      const largest = [...this.#waiting.values()].reduce((a, b) => (b.log.capacity > a.log.capacity ? b : a));
+      this.#leave(largest);
+      this.#to.streamStop();
+    }
   }
 
   /** @throws NotStreamed when a message may have been rolled back */
@@ -93,9 +109,11 @@ export class WaitingTransactions implements StreamVisitor {
       this.#to.streamCommit(xid, commitLsn, endLsn, commitTimeUs);
       return;
     }
-    if (waiting.told && waiting.rolledBack.size > 0) throw new NotStreamed(commitLsn);
+    if (waiting.doubtful) throw new NotStreamed(commitLsn);
+    this.#waiting.delete(xid);
     this.#to.begin(commitLsn, commitTimeUs, xid);
-    this.#read(waiting);
+    this.#read(waiting, (bytes, start, end) => this.#described(bytes, start, end, start + 5));
+    for (const relation of waiting.newer.values()) parsePgoutput(relation, 0, relation.length, this.#to);
     this.#to.commit(commitLsn, endLsn, commitTimeUs);
   }
 
@@ -105,34 +123,55 @@ export class WaitingTransactions implements StreamVisitor {
       if (xid === subxid) this.#gone.delete(xid);
       this.#to.streamAbort(xid, subxid);
     } else if (xid === subxid) this.#forget(waiting);
-    else waiting.rolledBack.add(subxid);
+    else {
+      waiting.rolledBack.add(subxid);
+      waiting.doubtful ||= waiting.told; // what comes later cannot be of it
+    }
   }
 
   #keep(waiting: Waiting, bytes: Buffer, start: number, end: number): void {
     const { log } = waiting;
-    const before = log.capacity;
+    const growth = log.growth(end - start);
+    if (growth > 0 && log.capacity + growth > this.#bytesMax) {
+      this.#leave(waiting); // before it is copied: it may be of any size
+      parsePgoutput(bytes, start, end, this.#to, true);
+      return;
+    }
     log.append(bytes, start, end);
-    this.#kept += log.capacity - before;
-    waiting.told ||= bytes[start] === MESSAGE && isOurs(bytes, start, end);
-    if (log.capacity > this.#bytesMax || this.#kept > this.#keptMax) this.#leave(waiting);
+    this.#kept += growth;
+    if (bytes[start] === MESSAGE) waiting.told ||= isOurs(bytes, start, end);
+    else if (bytes[start] === RELATION && end - start >= 9)
+      waiting.newer.delete(bytes.readUInt32BE(start + 5));
   }
 
   /** From here on it is read as it comes. */
   #leave(waiting: Waiting): void {
-    this.#gone.add(waiting.xid);
+    const { xid, rolledBack, doubtful } = waiting;
+    this.#gone.add(xid);
     this.#current = null;
-    this.#to.streamStart(waiting.xid, true);
+    this.#to.streamStart(xid, true);
     this.#read(waiting);
+    // Of what was rolled back no row was read; but of a message it may have been.
+    if (doubtful) for (const subxid of rolledBack) this.#to.streamAbort(xid, subxid);
   }
 
   /** In order, but for what was rolled back. What a table is stays said: it is not said again. */
-  #read(waiting: Waiting): void {
+  #read(waiting: Waiting, onRelation?: (bytes: Buffer, start: number, end: number) => void): void {
     const { log, rolledBack } = waiting;
     log.forEach((bytes, start, end) => {
+      if (bytes[start] === RELATION) onRelation?.(bytes, start, end);
       if (rolledBack.size === 0 || !isOf(rolledBack, bytes, start, end))
         parsePgoutput(bytes, start, end, this.#to, true);
     });
     this.#forget(waiting);
+  }
+
+  /** A table was described, for all: those that wait may have an older word for it, which must not be the last. */
+  #described(bytes: Buffer, start: number, end: number, at: number): void {
+    if (this.#waiting.size === 0 || end - at < 4) return;
+    const oid = bytes.readUInt32BE(at);
+    const plain = Buffer.concat([bytes.subarray(start, start + 1), bytes.subarray(at, end)]);
+    for (const { newer } of this.#waiting.values()) newer.set(oid, plain);
   }
 
   #forget({ xid, log }: Waiting): void {

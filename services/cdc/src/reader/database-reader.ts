@@ -472,7 +472,7 @@ export class DatabaseReader {
     const bound = this.#bound();
     const behind = bound === undefined ? 0n : pump.acknowledged - (bound.lsn ?? pump.confirmed);
     metrics.replicaLag.set(Math.max(0, Number(behind)), this.#labels);
-    metrics.held.set(pump.heldBytes, this.#labels);
+    metrics.held.set(pump.heldBytes + pump.waitingBytes, this.#labels);
     metrics.inFlight.set(pump.inFlightBytes, this.#labels);
     const { pausedSeconds } = pump;
     metrics.paused.add(Math.max(0, pausedSeconds - this.#pausedCounted), this.#labels);

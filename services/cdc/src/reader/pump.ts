@@ -47,6 +47,8 @@ export interface PumpOptions {
   readonly bound?: () => Lsn | null | undefined;
 }
 
+/** Of what may be held, as much again for transactions that wait for their commit. */
+const WAITING_SHARE = 0.5;
 /** Rows of transactions in progress on their way to the bus: nobody waits for them, and everybody waits behind them. */
 const EARLY_BYTES_MAX = 16 * 1024 * 1024;
 /** A read of this size means that more is waiting. */
@@ -76,7 +78,8 @@ export class Pump implements WalHandler {
 
   constructor(options: PumpOptions) {
     this.#options = options;
-    this.#waiting = new WaitingTransactions(options.assembler, options.limits.streamAboveBytes);
+    const { heldBytes, streamAboveBytes } = options.limits;
+    this.#waiting = new WaitingTransactions(options.assembler, streamAboveBytes, heldBytes * WAITING_SHARE);
     this.#failed.promise.catch(() => {}); // reported by run(), also when that has ended
     // Groups of the connection before this one: their acknowledgements move this one on.
     for (const feed of options.feeds) {
@@ -113,6 +116,11 @@ export class Pump implements WalHandler {
     let bytes = this.inFlightBytes;
     for (const { lane } of this.#options.feeds) bytes += lane.waitingBytes;
     return bytes;
+  }
+
+  /** Of transactions in progress. */
+  get waitingBytes(): number {
+    return this.#waiting.keptBytes;
   }
 
   get inFlightBytes(): number {
