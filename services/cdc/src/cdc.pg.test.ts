@@ -133,9 +133,9 @@ describe('capture', () => {
     }
   });
 
-  // Smaller than what comes before it has committed.
+  // Smaller than what comes in chunks.
   it('cuts a large transaction into parts and keeps memory bounded', async () => {
-    const { client } = await setUp({ cdc: { inFlightBytes: 1 << 20 } });
+    const { client } = await setUp({ cdc: { inFlightBytes: 1 << 20, chunkBytes: 16 << 20 } });
     await ready(world, { partBytes: 100_000 });
     await client.query(
       `INSERT INTO items SELECT i, CASE WHEN i % 2 = 0 THEN 'acme' ELSE 'bolt' END, repeat('y', 200) FROM generate_series(1, 8000) i`,

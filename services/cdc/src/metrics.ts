@@ -46,7 +46,7 @@ export const cdcMetrics = defineMetrics({
   inFlight: gauge('drover_cdc_in_flight_bytes', 'Bytes published and not acknowledged.', READER),
   held: gauge(
     'drover_cdc_held_bytes',
-    'Bytes in open blocks and in flight; reading pauses above the bound.',
+    'Bytes in open blocks and in flight, above whose bound reading pauses, and of transactions in progress that wait.',
     READER,
   ),
   paused: counter(
