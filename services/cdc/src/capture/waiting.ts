@@ -11,15 +11,12 @@ import {
   parseStreamMessage,
   type StreamVisitor,
 } from '@drover/pg';
+import { Descriptions } from './descriptions.ts';
 import { MessageLog } from './message-log.ts';
 import { NotStreamed } from './streamed.ts';
 
 /** Who reads what has committed, and what is in progress. */
-export type WalVisitor = PgoutputVisitor &
-  StreamVisitor & {
-    /** Changes of a transaction in progress are coming. */
-    readonly inStream: boolean;
-  };
+export type WalVisitor = PgoutputVisitor & StreamVisitor;
 
 interface Waiting {
   readonly xid: number;
@@ -29,8 +26,6 @@ interface Waiting {
   told: boolean;
   /** and one that was rolled back behind it may be it. */
   doubtful: boolean;
-  /** Tables as they were described since, by others: what it says of them is old. */
-  readonly newer: Map<number, Buffer>;
 }
 
 const MESSAGE = 0x4d; // M, Int32 xid, Int8 flags, Int64 LSN, String prefix
@@ -46,6 +41,10 @@ export class WaitingTransactions implements StreamVisitor {
   readonly #waiting = new Map<number, Waiting>();
   /** Transactions in progress that wait no longer. */
   readonly #gone = new Set<number>();
+  readonly #descriptions = new Descriptions();
+  /** Whose stream it is. */
+  #xid: number | null = null;
+  /** The same, while it waits. */
   #current: Waiting | null = null;
   #kept = 0;
 
@@ -66,16 +65,18 @@ export class WaitingTransactions implements StreamVisitor {
 
   /** The next message of the WAL. @throws DroverError `pg.stream`, and what the visitor throws */
   data(bytes: Buffer, start: number, end: number): void {
-    if (isStreamMessage(bytes, start)) parseStreamMessage(bytes, start, end, this);
-    else if (this.#current !== null) this.#keep(this.#current, bytes, start, end);
-    else {
-      const { inStream } = this.#to;
-      if (!inStream && bytes[start] === RELATION) this.#described(bytes, start, end, start + 1);
-      parsePgoutput(bytes, start, end, this.#to, inStream);
+    if (isStreamMessage(bytes, start)) {
+      parseStreamMessage(bytes, start, end, this);
+      return;
     }
+    if (bytes[start] === RELATION) this.#descriptions.said(this.#xid, bytes, start, end);
+    if (this.#current !== null) this.#keep(this.#current, bytes, start, end);
+    else parsePgoutput(bytes, start, end, this.#to, this.#xid !== null);
   }
 
   streamStart(xid: number, first: boolean): void {
+    this.#xid = xid;
+    this.#descriptions.begin(xid);
     if (this.#gone.has(xid)) {
       this.#to.streamStart(xid, first);
       return;
@@ -86,12 +87,12 @@ export class WaitingTransactions implements StreamVisitor {
       rolledBack: new Set(),
       told: false,
       doubtful: false,
-      newer: new Map(),
     };
     this.#waiting.set(xid, this.#current);
   }
 
   streamStop(): void {
+    this.#xid = null;
     if (this.#current === null) this.#to.streamStop();
     this.#current = null;
     while (this.#kept > this.#keptMax) {
@@ -107,18 +108,19 @@ export class WaitingTransactions implements StreamVisitor {
     if (waiting === undefined) {
       this.#gone.delete(xid);
       this.#to.streamCommit(xid, commitLsn, endLsn, commitTimeUs);
-      return;
+    } else {
+      if (waiting.doubtful) throw new NotStreamed(commitLsn);
+      this.#to.begin(commitLsn, commitTimeUs, xid);
+      this.#read(waiting);
+      this.#to.commit(commitLsn, endLsn, commitTimeUs);
     }
-    if (waiting.doubtful) throw new NotStreamed(commitLsn);
-    this.#waiting.delete(xid);
-    this.#to.begin(commitLsn, commitTimeUs, xid);
-    this.#read(waiting, (bytes, start, end) => this.#described(bytes, start, end, start + 5));
-    for (const relation of waiting.newer.values()) parsePgoutput(relation, 0, relation.length, this.#to);
-    this.#to.commit(commitLsn, endLsn, commitTimeUs);
+    for (const message of this.#descriptions.end(xid, true))
+      parsePgoutput(message, 0, message.length, this.#to);
   }
 
   streamAbort(xid: number, subxid: number): void {
     const waiting = this.#waiting.get(xid);
+    if (xid === subxid) this.#descriptions.end(xid, false);
     if (waiting === undefined) {
       if (xid === subxid) this.#gone.delete(xid);
       this.#to.streamAbort(xid, subxid);
@@ -139,9 +141,7 @@ export class WaitingTransactions implements StreamVisitor {
     }
     log.append(bytes, start, end);
     this.#kept += growth;
-    if (bytes[start] === MESSAGE) waiting.told ||= isOurs(bytes, start, end);
-    else if (bytes[start] === RELATION && end - start >= 9)
-      waiting.newer.delete(bytes.readUInt32BE(start + 5));
+    waiting.told ||= bytes[start] === MESSAGE && isOurs(bytes, start, end);
   }
 
   /** From here on it is read as it comes. */
@@ -156,22 +156,13 @@ export class WaitingTransactions implements StreamVisitor {
   }
 
   /** In order, but for what was rolled back. What a table is stays said: it is not said again. */
-  #read(waiting: Waiting, onRelation?: (bytes: Buffer, start: number, end: number) => void): void {
+  #read(waiting: Waiting): void {
     const { log, rolledBack } = waiting;
     log.forEach((bytes, start, end) => {
-      if (bytes[start] === RELATION) onRelation?.(bytes, start, end);
       if (rolledBack.size === 0 || !isOf(rolledBack, bytes, start, end))
         parsePgoutput(bytes, start, end, this.#to, true);
     });
     this.#forget(waiting);
-  }
-
-  /** A table was described, for all: those that wait may have an older word for it, which must not be the last. */
-  #described(bytes: Buffer, start: number, end: number, at: number): void {
-    if (this.#waiting.size === 0 || end - at < 4) return;
-    const oid = bytes.readUInt32BE(at);
-    const plain = Buffer.concat([bytes.subarray(start, start + 1), bytes.subarray(at, end)]);
-    for (const { newer } of this.#waiting.values()) newer.set(oid, plain);
   }
 
   #forget({ xid, log }: Waiting): void {

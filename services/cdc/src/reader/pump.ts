@@ -47,7 +47,7 @@ export interface PumpOptions {
   readonly bound?: () => Lsn | null | undefined;
 }
 
-/** Of what may be held, as much again for transactions that wait for their commit. */
+/** Transactions that wait for their commit have this share of what may be held, beside it. */
 const WAITING_SHARE = 0.5;
 /** Rows of transactions in progress on their way to the bus: nobody waits for them, and everybody waits behind them. */
 const EARLY_BYTES_MAX = 16 * 1024 * 1024;
