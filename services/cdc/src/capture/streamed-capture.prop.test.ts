@@ -1,25 +1,39 @@
 /**
- * Whatever a source does, in whatever stretches its transactions come (or as wholes), and wherever readers die: who reads the stream comes to
- * each tenant's committed rows, each once, in commit order (I1, I2, I3; pitfalls 49, 50, 51).
+ * Whatever a source does, in whatever stretches its transactions come (or as wholes), whether they wait for their commit, leave midway or go on as
+ * they come, and wherever readers die: who reads the stream comes to each tenant's committed rows and barriers, each once, in commit order
+ * (I1, I2, I3; pitfalls 49, 50, 51).
  */
 import { readHeader } from '@drover/block';
 import { LSN_ZERO, type Lsn } from '@drover/core';
+import { BARRIER_PREFIX } from '@drover/pg';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Assembler } from './assembler.ts';
 import { EpochMap } from './epoch-map.ts';
 import { Lane, type Outgoing } from './lane.ts';
 import { type Mark, Marks } from './marks.ts';
-import { ITEMS, insert, tuple } from './source-script.testing.ts';
+import { ITEMS, tuple } from './source-script.testing.ts';
 import { NotStreamed } from './streamed.ts';
 import { type Rows, rowsOfStream } from './streamed-reader.testing.ts';
 import { IDENTITY, TAGGING } from './streamed-script.testing.ts';
+import { WaitingTransactions } from './waiting.ts';
+import * as wal from './wal-messages.testing.ts';
 
 const TENANTS = ['acme', 'bolt', 'coil'];
 
+interface Change {
+  /** `else`: what nobody is told of. */
+  readonly kind: 'row' | 'barrier' | 'else';
+  readonly xid: number;
+  readonly sub: number;
+  readonly tenant: string;
+  /** Of its bytes: some fill what may wait. */
+  readonly size: number;
+}
+
 /** What the source does, in the order of its WAL. The LSN of an event is its place. */
 type Event =
-  | { readonly kind: 'row'; readonly xid: number; readonly sub: number; readonly tenant: string }
+  | Change
   | { readonly kind: 'rollback'; readonly xid: number; readonly sub: number }
   | { readonly kind: 'commit' | 'abort'; readonly xid: number };
 
@@ -30,8 +44,13 @@ const events = fc
   .array(
     fc.record({
       session: fc.nat({ max: 2 }),
-      what: fc.constantFrom('row', 'row', 'row', 'row', 'row', 'savepoint', 'rollback', 'commit', 'abort'),
+      what: fc.oneof(
+        { weight: 10, arbitrary: fc.constant('row' as const) },
+        { weight: 2, arbitrary: fc.constantFrom('barrier', 'else') },
+        { weight: 8, arbitrary: fc.constantFrom('savepoint', 'rollback', 'commit', 'abort') },
+      ),
       tenant: fc.constantFrom(...TENANTS),
+      size: fc.constantFrom(20, 20, 3_000),
     }),
     { minLength: 5, maxLength: 60 },
   )
@@ -43,9 +62,10 @@ const events = fc
       out.push({ kind, xid });
       at[session] = { xid: xid + 3, sub: 0 };
     };
-    for (const { session, what, tenant } of picks) {
+    for (const { session, what, tenant, size } of picks) {
       const now = at[session] as { xid: number; sub: number };
-      if (what === 'row') out.push({ kind: 'row', tenant, ...now });
+      if (what === 'row' || what === 'barrier' || what === 'else')
+        out.push({ kind: what, tenant, size, ...now });
       else if (what === 'savepoint') now.sub++;
       else if (what === 'commit' || what === 'abort') end(session, what);
       else if (now.sub > 0) {
@@ -57,20 +77,23 @@ const events = fc
     return out;
   });
 
-/** Of the source, for each tenant: rows by their place in the WAL, in the order of commits. */
+const isChange = (event: Event | undefined): event is Change =>
+  event?.kind === 'row' || event?.kind === 'barrier' || event?.kind === 'else';
+
+/** Of the source, for each tenant: rows and barriers by their place in the WAL, in the order of commits. */
 function truth(script: readonly Event[]): Rows {
   const rows: Rows = {};
   script.forEach((end) => {
     if (end.kind !== 'commit') return;
     for (const [i, row] of script.entries()) {
-      if (row.kind === 'row' && row.xid === end.xid && !isRolledBack(script, row))
+      if (isChange(row) && row.kind !== 'else' && row.xid === end.xid && !isRolledBack(script, row))
         rows[row.tenant] = [...(rows[row.tenant] ?? []), i];
     }
   });
   return rows;
 }
 
-const isRolledBack = (script: readonly Event[], row: Event & { sub: number }): boolean =>
+const isRolledBack = (script: readonly Event[], row: Change): boolean =>
   script.some((e) => e.kind === 'rollback' && e.xid === row.xid && e.sub === row.sub);
 
 /**
@@ -94,7 +117,8 @@ class Reading {
   readonly stored: Stored[] = [];
   readonly #script: readonly Event[];
   readonly #lane: Lane;
-  readonly #to: Assembler;
+  readonly #to: WaitingTransactions;
+  readonly #assembler: Assembler;
   readonly #dice: readonly number[];
   readonly #plainUntil: Lsn;
   /** Rows of each transaction that the source has not sent yet, and the transactions of which it has sent some. */
@@ -113,7 +137,7 @@ class Reading {
     this.#plainUntil = how.plainUntil;
     this.#lane = new Lane(0, IDENTITY, marksOf(before));
     this.#lane.assigned = () => before.length + this.stored.length;
-    this.#to = new Assembler({
+    this.#assembler = new Assembler({
       lanes: [this.#lane],
       epochs: new EpochMap(),
       plan: { tagging: TAGGING, database: 'app', types: new Map() },
@@ -123,13 +147,19 @@ class Reading {
       attempt,
       events: { onCut: () => this.#flush(), onUnassigned: () => {} },
     });
-    this.#to.relation(ITEMS.oid, ITEMS);
+    this.#assembler.relation(ITEMS.oid, ITEMS);
+    const bytesMax = [0, 8_192, 1_000_000][(how.dice[2] ?? 0) % 3];
+    this.#to = new WaitingTransactions(
+      this.#assembler,
+      bytesMax ?? 0,
+      (how.dice[3] ?? 0) % 2 === 0 ? 10_000 : 1_000_000,
+    );
   }
 
   /** @throws NotStreamed */
   run(until: number): void {
     for (const [i, event] of this.#script.slice(0, until).entries()) {
-      if (event.kind === 'row') this.#row(event.xid, i);
+      if (isChange(event)) this.#change(event.xid, i);
       else if (event.kind === 'rollback') this.#rollback(event.xid, event.sub);
       else this.#end(event.xid, event.kind, BigInt(i + 1) as Lsn);
       if (this.#roll() < 30) this.#flush();
@@ -137,7 +167,7 @@ class Reading {
     this.#flush();
   }
 
-  #row(xid: number, i: number): void {
+  #change(xid: number, i: number): void {
     const rows = this.#buffered.get(xid) ?? [];
     this.#buffered.set(xid, rows);
     rows.push(i);
@@ -146,37 +176,46 @@ class Reading {
   }
 
   #stretch(xid: number): void {
+    this.#come(wal.START(xid));
+    if (!this.#begun.has(xid)) this.#come(wal.RELATION_OF(xid, ITEMS));
     this.#begun.add(xid);
-    this.#to.streamStart(xid);
-    for (const i of this.#take(xid)) {
-      const { sub, tenant } = this.#rowAt(i);
-      this.#to.streamChange(subxid(xid, sub));
-      insert(this.#to, ITEMS.oid, tuple(String(i), tenant, 'x'.repeat(20)));
-    }
-    this.#to.streamStop();
+    for (const i of this.#take(xid)) this.#come(this.#message(i, true));
+    this.#come(wal.STOP);
   }
 
   #rollback(xid: number, sub: number): void {
     this.#buffered.set(
       xid,
-      (this.#buffered.get(xid) ?? []).filter((i) => this.#rowAt(i).sub !== sub),
+      (this.#buffered.get(xid) ?? []).filter((i) => this.#changeAt(i).sub !== sub),
     );
-    if (this.#begun.has(xid)) this.#to.streamAbort(xid, subxid(xid, sub));
+    if (this.#begun.has(xid)) this.#come(wal.ABORT(xid, subxid(xid, sub)));
   }
 
   #end(xid: number, kind: 'commit' | 'abort', lsn: Lsn): void {
-    const end = (lsn + 1n) as Lsn;
-    if (this.#begun.has(xid) && kind === 'abort') this.#to.streamAbort(xid, xid);
+    if (this.#begun.has(xid) && kind === 'abort') this.#come(wal.ABORT(xid, xid));
     else if (this.#begun.has(xid)) {
       if ((this.#buffered.get(xid) ?? []).length > 0) this.#stretch(xid);
-      this.#to.streamCommit(xid, lsn, end, 0n);
+      this.#come(wal.COMMIT(xid, lsn));
     } else if (kind === 'commit') {
-      this.#to.begin(lsn, 0n, xid);
-      for (const i of this.#take(xid))
-        insert(this.#to, ITEMS.oid, tuple(String(i), this.#rowAt(i).tenant, 'x'.repeat(20)));
-      this.#to.commit(lsn, end, 0n);
+      this.#come(wal.BEGIN(xid, lsn));
+      for (const i of this.#take(xid)) this.#come(this.#message(i, false));
+      this.#come(wal.END(lsn));
     }
     this.#buffered.delete(xid);
+  }
+
+  /** As PostgreSQL says it: of a row in a stretch its subtransaction, of a message only the transaction. */
+  #message(i: number, inStretch: boolean): Buffer {
+    const { kind, xid, sub, tenant, size } = this.#changeAt(i);
+    if (kind === 'barrier')
+      return wal.MESSAGE(inStretch ? xid : null, BARRIER_PREFIX, JSON.stringify({ tenant, id: String(i) }));
+    if (kind === 'else') return wal.MESSAGE(inStretch ? xid : null, 'app', 'x'.repeat(size));
+    const row = tuple(String(i), tenant, 'x'.repeat(size));
+    return wal.INSERT_INTO(inStretch ? subxid(xid, sub) : null, ITEMS.oid, row);
+  }
+
+  #come(message: Buffer): void {
+    wal.come(this.#to, message);
   }
 
   #take(xid: number): number[] {
@@ -185,10 +224,10 @@ class Reading {
     return rows;
   }
 
-  #rowAt(i: number): { sub: number; tenant: string } {
-    const row = this.#script[i];
-    if (row?.kind !== 'row') throw new Error(`no row at ${i}`);
-    return row;
+  #changeAt(i: number): Change {
+    const change = this.#script[i];
+    if (!isChange(change)) throw new Error(`no change at ${i}`);
+    return change;
   }
 
   #roll(): number {
@@ -196,7 +235,7 @@ class Reading {
   }
 
   #flush(): void {
-    const group = this.#lane.takeGroup(this.#to.lastCommit);
+    const group = this.#lane.takeGroup(this.#assembler.lastCommit);
     if (group === null) return;
     this.stored.push(...group.messages.map((message) => ({ ...message, safeLsn: group.safeLsn })));
   }
@@ -234,7 +273,7 @@ describe('transactions in progress', () => {
         const blocks = stream.map(({ token, block }) => ({ token, block, header: readHeader(block) }));
         expect(rowsOfStream(blocks)).toEqual(truth(script));
       }),
-      { numRuns: 300 },
+      { numRuns: 500 },
     );
   });
 });

@@ -1,9 +1,10 @@
 /** For tests: a stream read as apply does, by the rules of docs/adr/0007-streamed-transactions.md and nothing else. */
 import { type BlockHeader, type StreamedCommit, walkBlock } from '@drover/block';
+import { BARRIER_PREFIX } from '@drover/pg';
 import { columnsOf } from './source-script.testing.ts';
 import { RUN_PREFIX } from './streamed.ts';
 
-/** Of each tenant the first column of its inserted rows. */
+/** Of each tenant the first column of its inserted rows, and the numbers that its barriers have for names. */
 export type Rows = Record<string, number[]>;
 
 export interface Stored {
@@ -102,7 +103,9 @@ function read({ block }: Stored): Read {
     delete: () => {},
     truncate: () => {},
     message: (_, prefix, content) => {
-      if (prefix === RUN_PREFIX) sub = (JSON.parse(content.toString()) as { x: number }).x;
+      const said = JSON.parse(content.toString()) as { readonly x: number; readonly id: string };
+      if (prefix === RUN_PREFIX) sub = said.x;
+      if (prefix === BARRIER_PREFIX) transactions.at(-1)?.rows.push({ id: Number(said.id), sub });
     },
   });
   return { transactions };

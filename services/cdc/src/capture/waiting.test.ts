@@ -3,10 +3,13 @@ import type { Relation } from '@drover/block';
 import type { Lsn } from '@drover/core';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { tuple } from './source-script.testing.ts';
+import { ITEMS, tuple } from './source-script.testing.ts';
 import { NotStreamed } from './streamed.ts';
 import { StreamedScript } from './streamed-script.testing.ts';
 import { WaitingTransactions, type WalVisitor } from './waiting.ts';
+import * as wal from './wal-messages.testing.ts';
+
+const { ABORT, BEGIN, bytes, COMMIT, END, INSERT_INTO, MESSAGE, RELATION_OF, START, STOP } = wal;
 
 /** What whoever stands behind is told, in short; rows by their first column. */
 class Told implements WalVisitor {
@@ -56,27 +59,9 @@ class Told implements WalVisitor {
   }
 }
 
-const bytes = (kind: string, ...parts: (Buffer | string)[]): Buffer =>
-  Buffer.concat([kind, ...parts].map((part) => Buffer.from(part as string)));
-const u32 = (value: number): Buffer => {
-  const out = Buffer.alloc(4);
-  out.writeUInt32BE(value);
-  return out;
-};
-const u64 = (value: number): Buffer => Buffer.concat([u32(0), u32(value)]);
-
-const START = (xid: number) => bytes('S', u32(xid), '\x01');
-const STOP = bytes('E');
-const COMMIT = (xid: number, lsn: number) => bytes('c', u32(xid), '\0', u64(lsn), u64(lsn + 1), u64(5));
-const ABORT = (xid: number, subxid: number) => bytes('A', u32(xid), u32(subxid));
-const row = (text: string) => Buffer.concat([u32(100), Buffer.from('N'), tuple(text)]);
-const INSERT = (xid: number, text: string) => bytes('I', u32(xid), row(text));
-const MESSAGE = (xid: number, prefix: string, content = '{}') =>
-  bytes('M', u32(xid), '\x01', u64(9), `${prefix}\0`, u32(content.length), content);
-const items = (name: string) => Buffer.concat([u32(100), Buffer.from(`public\0${name}\0d`), Buffer.alloc(2)]);
-const RELATION = (xid: number, name = 'items') => bytes('R', u32(xid), items(name));
-const BEGIN = (xid: number, lsn: number) => bytes('B', u64(lsn), u64(5), u32(xid));
-const END = (lsn: number) => bytes('C', '\0', u64(lsn), u64(lsn + 1), u64(5));
+const INSERT = (xid: number | null, text: string) => INSERT_INTO(xid, 100, tuple(text));
+const items = (name: string) => ({ ...ITEMS, name, columns: [] });
+const RELATION = (xid: number | null, name = 'items') => RELATION_OF(xid, items(name));
 
 let told: Told;
 let waiting: WaitingTransactions;
@@ -87,18 +72,12 @@ function reader(bytesMax = 1_000_000, keptMax = 32_000_000): void {
 }
 beforeEach(() => reader());
 
-/** Each somewhere in a read. */
-function come(...messages: readonly Buffer[]): void {
-  for (const message of messages) {
-    const read = Buffer.concat([Buffer.from('xyz'), message, Buffer.from('\xff\xff\xff\xff\xff')]);
-    waiting.data(read, 3, 3 + message.length);
-  }
-}
+const come = (...messages: readonly Buffer[]): void => wal.come(waiting, ...messages);
 
 describe('a small transaction in progress', () => {
   it('is read at its commit, as one that came whole, and others go ahead of it', () => {
     come(START(9), RELATION(9), INSERT(9, 'a'), STOP);
-    come(BEGIN(5, 40), bytes('I', row('first')), END(40));
+    come(BEGIN(5, 40), INSERT(null, 'first'), END(40));
     come(START(9), INSERT(9, 'b'), MESSAGE(9, 'drover.ddl'), STOP);
     expect(told.words).toEqual(['begin 5 at 40', '+first', 'commit at 40']);
     come(COMMIT(9, 50));
@@ -240,7 +219,7 @@ describe('a transaction in progress that outgrows what one may have', () => {
 describe('what a table is', () => {
   it('is what was said last, not what a transaction that waited had been told', () => {
     come(START(9), RELATION(9, 'old'), INSERT(10, 'a'), STOP, ABORT(9, 10));
-    come(bytes('R', items('new')));
+    come(RELATION(null, 'new'));
     come(COMMIT(9, 50));
     expect(told.words).toEqual([
       'relation 100 new',
@@ -266,14 +245,14 @@ describe('what a table is', () => {
   });
 
   it('though what was told before is said once more between', () => {
-    come(START(9), RELATION(9, 'old'), STOP, bytes('R', items('new')), START(8), RELATION(8, 'new'), STOP);
+    come(START(9), RELATION(9, 'old'), STOP, RELATION(null, 'new'), START(8), RELATION(8, 'new'), STOP);
     come(COMMIT(9, 50), COMMIT(8, 51));
     expect(told.words.filter((word) => word.startsWith('relation')).at(-1)).toBe('relation 100 new');
   });
 
   it('also behind a transaction that has left', () => {
     reader(20_000);
-    come(START(9), RELATION(9, 'old'), INSERT(9, 'y'.repeat(30_000)), STOP, bytes('R', items('new')));
+    come(START(9), RELATION(9, 'old'), INSERT(9, 'y'.repeat(30_000)), STOP, RELATION(null, 'new'));
     come(START(9), INSERT(9, 'a'), STOP, COMMIT(9, 50));
     expect(told.words.slice(-2)).toEqual(['streamed 9 at 50', 'relation 100 new']);
     come(
@@ -290,7 +269,7 @@ describe('what a table is', () => {
   });
 
   it('and what the transaction itself was told later is newer still', () => {
-    come(START(9), RELATION(9, 'old'), STOP, bytes('R', items('new')), START(9), RELATION(9, 'newest'), STOP);
+    come(START(9), RELATION(9, 'old'), STOP, RELATION(null, 'new'), START(9), RELATION(9, 'newest'), STOP);
     come(COMMIT(9, 50));
     expect(told.words.slice(-2)).toEqual(['relation 100 newest', 'commit at 50']);
   });
