@@ -55,6 +55,17 @@ export class CopyWorld {
     return tenant;
   }
 
+  /** Until the stream has what east has written so far. */
+  async published(): Promise<void> {
+    const { failover: world } = this;
+    const [now] = await world.query<{ lsn: string }>('east', 'SELECT pg_current_wal_lsn()::text AS lsn');
+    const past = `SELECT FROM pg_replication_slots WHERE slot_name = 'drover_app' AND confirmed_flush_lsn >= $1::pg_lsn`;
+    await world.waitFor(
+      'it is on the bus',
+      async () => (await world.query('east', past, [now?.lsn])).length > 0,
+    );
+  }
+
   /** The copy, in this process. */
   copy(tenant: TenantId, more?: Partial<CopyContext>): Promise<void> {
     return this.#copies.copy(tenant, more);
