@@ -11,7 +11,7 @@ describe('the main lane', () => {
     world = await makeWorld('CREATE TABLE item (tenant text, id int, v text, PRIMARY KEY (tenant, id))', {
       partitions: 1,
     });
-    for (const tenant of ['a', 'b']) await world.tenant(tenant);
+    for (const tenant of ['a', 'b', 'c']) await world.tenant(tenant);
     await world.start({ failpoint });
     await flow(insert('a', 1, 20), insert('b', 1, 20));
     await flow(insert('a', 21, 30), insert('b', 21, 30));
@@ -50,10 +50,11 @@ describe('the main lane', () => {
     expect(new Set(batches)).toEqual(new Set([1]));
   };
 
-  it('waits once for a transaction of rows to insert, twice where it must see that rows were met', async () => {
+  it('waits once for a transaction of rows, twice where it must see that a set of rows was met', async () => {
     for (const trips of await flow(insert('a', 31, 60), insert('b', 31, 60))) expect(trips).toBe(1);
     for (const trips of await flow(`UPDATE item SET v = 'changed' WHERE id <= 30`)) expect(trips).toBe(2);
-    for (const trips of await flow(`DELETE FROM item WHERE id = 7`)) expect(trips).toBe(2);
+    for (const trips of await flow(`DELETE FROM item WHERE id = 7`)) expect(trips).toBe(1);
+    for (const trips of await flow(`UPDATE item SET v = 'few' WHERE id IN (8, 9)`)) expect(trips).toBe(1);
     for (const trips of await flow(insert('a', 61, 65), insert('b', 61, 65))) expect(trips).toBe(1);
   });
 
@@ -88,5 +89,16 @@ describe('the main lane', () => {
     const { rows } = await world.target.query(`SELECT FROM item WHERE v = 'not applied'`);
     expect(rows.length).toBe(0);
     expect(await world.row('a')).toMatchObject({ feed: 'parked', reason: 'by hand' });
+  });
+
+  it('finds a row that is missing, though it waits for no answer: its tenant stops, with the reason', async () => {
+    for (const id of [1, 2]) await flow(insert('c', id, id), insert('b', 400 + id, 400 + id));
+    await world.target.query(`DELETE FROM item WHERE tenant = 'c' AND id = 1`);
+    await flow(
+      `UPDATE item SET v = 'not applied' WHERE tenant = 'c' AND id = 1`,
+      `UPDATE item SET v = 'there' WHERE tenant = 'b' AND id = 21`,
+    );
+    await world.waitFor('c is parked', async () => (await world.row('c'))['feed'] === 'parked');
+    expect((await world.row('c'))['reason']).toMatch(/^apply.missing_row: UPDATE on public.item/);
   });
 });

@@ -6,6 +6,7 @@ import { countLedger, insertLedger, listLedger, readLedger, resolveLedger } from
 import { followTenant, openTenant } from './moves.ts';
 import { readCopy, readStreamPositions, upsertCopy, upsertStreamPosition } from './positions.ts';
 import { inTransaction } from './queryable.ts';
+import { TENANT_FORM } from './tenant.sql.ts';
 import {
   advanceStreamSeq,
   listTenantRows,
@@ -228,6 +229,16 @@ describe('rows of schema drover', () => {
       ).rejects.toMatchObject({ code: 'DR006' });
     });
 
+    it('holds for many as for few', async () => {
+      const many = Array.from({ length: 20 }, (_, i) => `many${String(i).padStart(2, '0')}`);
+      const at = { epoch: 1, source: 'west', feed: 'live', stream: 'S', streamSeq: 1 } as const;
+      for (const tenant of many) await followTenant(f.admin, { tenant, ...at });
+      const versions = await Promise.all(many.map(versionOf));
+      await apply.query(LOCK, [many, versions]);
+      await f.admin.query(`UPDATE drover.tenant SET stream_seq = 2 WHERE tenant = 'many13'`);
+      await expect(apply.query(LOCK, [many, versions])).rejects.toMatchObject({ code: 'DR006' });
+    });
+
     it('waits for whoever writes one, and fails when that commits, not when it rolls back', async () => {
       const version = await versionOf('k1');
       const waiting = async (): Promise<void> => {
@@ -269,6 +280,55 @@ describe('rows of schema drover', () => {
         ['k1', 'k2'],
         [version, version],
       ]);
+    });
+  });
+
+  describe('in form', () => {
+    const AT = { tenant: 'form', epoch: 1, source: 'west', feed: 'live', stream: 'S', streamSeq: 1 } as const;
+    beforeAll(() => followTenant(f.admin, AT));
+
+    it.each([
+      ['epoch = -1', 'an epoch is not negative'],
+      [`role = 'owner'`, 'role is primary or replica'],
+      [`feed = 'liv'`, 'feed is copying, catchup, live, held or parked'],
+      ['open = true', 'only a primary is open'],
+      ['feed = NULL', 'a replica has a source and a feed'],
+      ['source = NULL', 'a replica has a source and a feed'],
+      [`role = 'primary'`, 'a primary has no source and no feed'],
+    ])('%s is refused: %s', async (set, reason) => {
+      for (const role of ['origin', 'replica']) {
+        await f.root.query(`SET session_replication_role = ${role}`);
+        await expect(
+          f.root.query(`UPDATE drover.tenant SET ${set} WHERE tenant = 'form'`),
+        ).rejects.toMatchObject({ code: '23514', message: `drover.tenant, form: ${reason}` });
+      }
+      await f.root.query('RESET session_replication_role');
+    });
+
+    it('also a new row, and one that apply writes', async () => {
+      await expect(
+        f.root.query(`INSERT INTO drover.tenant (tenant, epoch, role) VALUES ('form2', 1, 'replica')`),
+      ).rejects.toMatchObject({ code: '23514' });
+      await expect(
+        apply.query(`UPDATE drover.tenant SET feed = 'gone' WHERE tenant = 'form'`),
+      ).rejects.toMatchObject({ code: '23514' });
+      await apply.query(`UPDATE drover.tenant SET feed = 'held', stream_seq = 9 WHERE tenant = 'form'`);
+    });
+
+    it('by the trigger alone, where an earlier version had constraints', async () => {
+      const constraints = `SELECT conname FROM pg_constraint WHERE conrelid = 'drover.tenant'::regclass AND contype = 'c'`;
+      await f.root.query(`ALTER TABLE drover.tenant ADD CONSTRAINT tenant_epoch_check CHECK (epoch >= 0),
+        ADD CONSTRAINT only_a_primary_is_open CHECK (NOT open OR role = 'primary')`);
+      for (const _ of [1, 2]) for (const statement of TENANT_FORM) await f.root.query(statement);
+      expect((await f.root.query(constraints)).rows).toEqual([]);
+    });
+  });
+
+  it('a statement that met other than it was to ends its transaction', async () => {
+    await apply.query('SELECT drover.met(1, 1)');
+    await expect(apply.query('SELECT drover.met(0, 1)')).rejects.toMatchObject({
+      code: 'DR006',
+      message: '0 rows were met, not 1',
     });
   });
 });

@@ -26,7 +26,7 @@ import {
   STREAM_POSITION_LINEAGE_COLUMNS,
   STREAM_POSITION_TABLE,
 } from './stream-position.sql.ts';
-import { LOCK_KNOWN_FUNCTION, TENANT_TABLE } from './tenant.sql.ts';
+import { LOCK_KNOWN_FUNCTION, MET_FUNCTION, TENANT_FORM, TENANT_TABLE } from './tenant.sql.ts';
 import { LOCK_CLASS_FUNCTION, WRITER_FUNCTION } from './writer.sql.ts';
 import { TERMINATE_WRITERS_FUNCTION, WRITERS_FUNCTION } from './writers.sql.ts';
 
@@ -37,6 +37,7 @@ export const STATEMENTS: readonly string[] = [
   NODE_TABLE,
   NODE_SLOT_COLUMN,
   TENANT_TABLE,
+  ...TENANT_FORM,
   EPOCH_TABLE,
   STREAM_POSITION_TABLE,
   STREAM_POSITION_LINEAGE_COLUMNS,
@@ -56,6 +57,7 @@ export const STATEMENTS: readonly string[] = [
   WRITER_FUNCTION,
   ...TYPED_FUNCTIONS,
   LOCK_KNOWN_FUNCTION,
+  MET_FUNCTION,
   LOCK_TENANT_FUNCTION,
   CLOSE_TENANT_FUNCTION,
   OPEN_TENANT_FUNCTION,

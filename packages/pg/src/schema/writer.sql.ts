@@ -61,6 +61,6 @@ export const SQLSTATE = {
   notHeld: 'DR004',
   /** The schema was changed between planning a write and its end. */
   schemaMoved: 'DR005',
-  /** A row of drover.tenant is not the one that was read, or written, before. */
+  /** A row is not as it is known: that of a tenant is another version, or one of a table is not there. */
   rowMoved: 'DR006',
 } as const;

@@ -2,7 +2,7 @@
  * One target transaction: lock the tenants' rows, decide, write the rows, move the checkpoints and the stream's position,
  * commit. All of it or nothing (I2, I3); whatever is thrown, the session has been rolled back or is lost.
  */
-import { type ClusterId, DroverError, formatLsn } from '@drover/core';
+import { type ClusterId, DroverError } from '@drover/core';
 import { classifyPgError, SQLSTATE } from '@drover/pg';
 import { describeTuple } from '../changes/describe.ts';
 import type { Entry } from '../changes/entry.ts';
@@ -10,15 +10,23 @@ import { textRelations } from '../changes/form.ts';
 import { placeOf } from '../ddl/row-place.ts';
 import type { Lane } from '../decide/decide.ts';
 import { parseTenantState, TENANT_COLUMNS, type TenantState } from '../decide/tenant-state.ts';
+import { arrayLiteral } from '../target/array-literal.ts';
 import type { TargetCatalog } from '../target/catalog.ts';
 import type { Flight } from '../target/flight.ts';
 import type { Session } from '../target/session.ts';
 import type { TablePlan } from '../target/table-plan.ts';
 import type { Miss } from '../write/row-writer.ts';
 import type { Slice } from '../write/slice.ts';
-import { type WriteMode, writeChanges } from '../write/write-changes.ts';
+import { type WriteMode, type Writing, writeChanges } from '../write/write-changes.ts';
+import {
+  FEW_TENANTS,
+  type StreamPosition,
+  writeKnownState,
+  writePosition,
+  writeStates,
+} from './checkpoint.ts';
 import { type Copied, hasKeyless, readCopied, withoutCopied } from './copied.ts';
-import type { KnownTenants } from './known-tenants.ts';
+import type { Known, KnownTenants } from './known-tenants.ts';
 import { writeNote } from './ledger.ts';
 import { type Routed, route } from './route.ts';
 
@@ -36,14 +44,6 @@ export interface Target {
   readonly failpoint: ((step: string) => Promise<void> | void) | undefined;
 }
 
-export interface StreamPosition {
-  readonly seq: number;
-  readonly created: string;
-  /** When the bus stored the message at `seq`, Unix ms: it is known again by that. */
-  readonly messageMs: number;
-  readonly commitTimeMs: number | null;
-}
-
 export interface Batch {
   readonly entries: readonly Entry[];
   readonly lane: Lane;
@@ -58,39 +58,44 @@ export interface BatchResult extends Routed {
   readonly rows: number;
 }
 
-/** By what is known of its tenants, in as few round trips as it takes; if that does not hold any more, by what is read of them. */
+/** By what is known of its tenants, in one round trip where it can be; if that does not hold any more, by what is read of them. */
 export async function applyBatch(target: Target, batch: Batch): Promise<BatchResult> {
   const { session, known, catalog } = target;
   const tenants = tenantsOf(batch.entries);
-  const states = known?.of(tenants) ?? null;
-  if (known !== undefined && states !== null) {
+  const before = known?.of(tenants) ?? null;
+  if (before !== null) {
+    const states = new Map([...before].map(([tenant, { state }]) => [tenant, { ...state }]));
     try {
-      return await applyTo(target, batch, () => {
-        beginKnown(session, tenants, known.versions(tenants));
-        return states;
-      });
+      return await applyTo(target, batch, { states, checking: 'server', before });
     } catch (error) {
       if (classifyPgError(error).sqlstate !== SQLSTATE.rowMoved) throw error;
     }
   }
-  return applyTo(target, batch, () => begin(session, batch.entries, { catalog, known }));
+  const read = await begin(session, batch.entries, { catalog, known }).catch((error: unknown) =>
+    rollback(target, error),
+  );
+  return applyTo(target, batch, { states: read, checking: 'answers' });
 }
 
 type States = Map<string, TenantState>;
 
-async function applyTo(
-  target: Target,
-  batch: Batch,
-  begun: () => States | Promise<States>,
-): Promise<BatchResult> {
+type Begun =
+  /** Of rows that are locked. */
+  | { readonly states: States; readonly checking: 'answers' }
+  /** Of rows that are known; nothing has been sent. */
+  | { readonly states: States; readonly checking: 'server'; readonly before: ReadonlyMap<string, Known> };
+
+async function applyTo(target: Target, batch: Batch, begun: Begun): Promise<BatchResult> {
   const { session, known } = target;
+  const { states, checking } = begun;
   try {
-    const states = await begun();
     const routed = route(batch.entries, states, { ...target, lane: batch.lane });
-    const misses = await writePlanned(target, routed, batch.mode);
+    const dirty = checking === 'server' ? beginKnown(session, routed.dirty, begun.before) : routed.dirty;
+    const misses = await writePlanned(target, routed, { mode: batch.mode, checking });
     await target.failpoint?.('written');
     const version = await finish(target, {
       routed,
+      dirty,
       misses,
       position: batch.position,
       planned: routed.work.length > 0,
@@ -99,10 +104,14 @@ async function applyTo(
     await target.failpoint?.('committed');
     return { ...routed, states, rows: routed.work.reduce((sum, { from, to }) => sum + to - from, 0) };
   } catch (error) {
-    known?.forget();
-    await session.rollback().catch(() => undefined); // a lost connection is rolled back by the server
-    throw error;
+    return rollback(target, error);
   }
+}
+
+async function rollback({ known, session }: Target, error: unknown): Promise<never> {
+  known?.forget();
+  await session.rollback().catch(() => undefined); // a lost connection is rolled back by the server
+  throw error;
 }
 
 const tenantsOf = (entries: readonly Entry[]): string[] =>
@@ -115,16 +124,34 @@ function beginFlight(session: Session): Flight {
   return flight;
 }
 
-/** The same as {@link begin} without its answer; the transaction fails with `DR006` when a row is another version. */
-function beginKnown(session: Session, tenants: readonly string[], versions: readonly string[]): void {
+/**
+ * The same as {@link begin} without its answer; the transaction fails with `DR006` when a row is another version than the one `before`. Returns what
+ * is to be written of `dirty` at its end: a few rows are written at once, which locks them as well.
+ */
+function beginKnown(
+  session: Session,
+  dirty: ReadonlySet<TenantState>,
+  before: ReadonlyMap<string, Known>,
+): ReadonlySet<TenantState> {
   const flight = beginFlight(session);
-  if (tenants.length > 0) {
+  const lock = (known: Iterable<readonly [string, Known]>): void => {
+    const rows = [...known];
     session.repeated(flight, 'SELECT drover.lock_known($1::text[], $2::xid[])', [
-      arrayLiteral(tenants),
-      arrayLiteral(versions),
+      arrayLiteral(rows.map(([tenant]) => tenant)),
+      arrayLiteral(rows.map(([, { version }]) => version)),
     ]);
-  }
+  };
+  const few = dirty.size > 0 && before.size <= FEW_TENANTS;
+  if (few) {
+    const states = new Map([...dirty].map((state) => [state.tenant, state]));
+    for (const [tenant, known] of before) {
+      const after = states.get(tenant);
+      if (after === undefined) lock([[tenant, known]]);
+      else writeKnownState(session, flight, { before: known, after });
+    }
+  } else if (before.size > 0) lock(before);
   session.hold(flight);
+  return few ? new Set() : dirty;
 }
 
 /**
@@ -167,7 +194,7 @@ export async function writeWork(target: Target, routed: Routed, mode: WriteMode)
   const { session, catalog } = target;
   if (routed.work.length === 0) return [];
   catalog.enter((await session.rows(SCHEMA_EPOCH))[0]?.[0] ?? '');
-  const misses = await writePlanned(target, routed, mode);
+  const misses = await writePlanned(target, routed, { mode, checking: 'answers' });
   await session.rows('SELECT drover.ddl_check($1::bigint)', [catalog.epoch]);
   return misses;
 }
@@ -189,7 +216,7 @@ export async function schemaMoved({ session, catalog }: Target): Promise<boolean
 }
 
 /** The same by plans of `begin`, to be checked by `finish`. */
-async function writePlanned(target: Target, routed: Routed, mode: WriteMode): Promise<Miss[]> {
+async function writePlanned(target: Target, routed: Routed, writing: Writing): Promise<Miss[]> {
   const slices: Slice[] = [];
   const copies = new Map<string, Copied>();
   const copiedOf = async (tenant: string): Promise<Copied> => {
@@ -216,22 +243,23 @@ async function writePlanned(target: Target, routed: Routed, mode: WriteMode): Pr
     else slices.push(slice);
   }
   if (slices.length === 0) return [];
-  const misses = await writeChanges(target.session, slices, mode);
-  return misses;
+  return writeChanges(target.session, slices, writing);
 }
 
 export interface Ending {
   readonly routed: Routed;
+  /** Of it, what is not written yet. */
+  readonly dirty: ReadonlySet<TenantState>;
   readonly misses: readonly Miss[];
   readonly position: StreamPosition | null;
   /** Rows were written by the catalog's plans, which must still hold. */
   readonly planned?: boolean;
 }
 
-/** Checkpoints, ledger, position, COMMIT. Returns the version of the tenants' rows that were written. */
+/** Checkpoints, ledger, position, COMMIT. Returns the version that rows written in this transaction have, if there is a position. */
 export async function finish(
   target: Target,
-  { routed, misses, position, planned = false }: Ending,
+  { routed, dirty, misses, position, planned = false }: Ending,
 ): Promise<string | undefined> {
   const { session } = target;
   const flight = session.flight();
@@ -239,64 +267,16 @@ export async function finish(
     routed.barriers.length + routed.notes.length + routed.parked.length + routed.held.length > 0;
   if (planned) session.repeated(flight, 'SELECT drover.ddl_check($1::bigint)', [target.catalog.epoch]);
   if (durable) flight.statement('SET LOCAL synchronous_commit = on');
-  const states = flight.statements;
-  writeStates(session, flight, [...routed.dirty]);
+  writeStates(session, flight, [...dirty]);
   for (const note of routed.notes) writeNote(flight, note);
   writeMisses(flight, routed, misses);
+  const at = flight.statements;
   if (position !== null) writePosition(flight, target, position);
   session.repeated(flight, 'COMMIT', []);
   await target.failpoint?.('before-commit');
   const answers = await session.send(flight);
   session.committed();
-  return routed.dirty.size > 0 ? (answers[states]?.rows[0]?.[0] ?? undefined) : undefined;
-}
-
-export function writeStates(session: Session, flight: Flight, states: readonly TenantState[]): void {
-  if (states.length === 0) return;
-  const column = (get: (state: TenantState) => string | number | null): string =>
-    arrayLiteral(states.map(get));
-  session.repeated(
-    flight,
-    `WITH written AS (UPDATE drover.tenant AS t SET feed = u.feed, system_id = u.system_id, generation = u.generation, commit_lsn = u.commit_lsn,
-      part = u.part, stream = u.stream, stream_seq = u.stream_seq, skip_lsn = u.skip_lsn,
-      commit_time = to_timestamp(u.commit_ms / 1000.0), reason = u.reason, updated_at = clock_timestamp()
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::pg_lsn[], $6::int[], $7::text[], $8::bigint[], $9::pg_lsn[],
-      $10::float8[], $11::text[])
-      AS u(tenant, feed, system_id, generation, commit_lsn, part, stream, stream_seq, skip_lsn, commit_ms, reason)
-    WHERE t.tenant = u.tenant RETURNING t.xmin AS version)
-    SELECT version FROM written LIMIT 1`,
-    [
-      column((s) => s.tenant),
-      column((s) => s.feed),
-      column((s) => s.systemId),
-      column((s) => s.generation),
-      column((s) => (s.commitLsn === null ? null : formatLsn(s.commitLsn))),
-      column((s) => s.part),
-      column((s) => s.stream),
-      column((s) => s.streamSeq),
-      column((s) => (s.skipLsn === null ? null : formatLsn(s.skipLsn))),
-      column((s) => s.commitTimeMs),
-      column((s) => s.reason),
-    ],
-  );
-}
-
-export function writePosition(flight: Flight, target: Target, position: StreamPosition): void {
-  target.session.repeated(
-    flight,
-    `INSERT INTO drover.stream_position AS p (source, partition, stream_created, stream_seq, commit_time, message_ms)
-    VALUES ($1, $2::int, $3, $4::bigint, to_timestamp($5::float8 / 1000.0), $6::bigint)
-    ON CONFLICT (source, partition) DO UPDATE SET stream_created = excluded.stream_created, stream_seq = excluded.stream_seq,
-      message_ms = excluded.message_ms, commit_time = greatest(p.commit_time, excluded.commit_time), updated_at = clock_timestamp()`,
-    [
-      target.source,
-      String(target.partition),
-      position.created,
-      String(position.seq),
-      position.commitTimeMs === null ? null : String(position.commitTimeMs),
-      String(Math.floor(position.messageMs)),
-    ],
-  );
+  return position === null ? undefined : (answers[at]?.rows[0]?.[0] ?? undefined);
 }
 
 /**
@@ -319,12 +299,4 @@ function writeMisses(flight: Flight, routed: Routed, misses: readonly Miss[]): v
       [routed.tenants[tenant] ?? '', missed],
     );
   }
-}
-
-/** Array in its text form (manual, 8.15.6), every element quoted. */
-export function arrayLiteral(items: readonly (string | number | null)[]): string {
-  const quoted = items.map((item) =>
-    item === null ? 'NULL' : `"${String(item).replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`,
-  );
-  return `{${quoted.join(',')}}`;
 }

@@ -65,7 +65,7 @@ async function attempt(target: Target, first: Entry, next: NextPart): Promise<Ba
       );
     }
     const routed = route([first], states, context);
-    await finish(target, { routed, misses: [], position: null });
+    await finish(target, { routed, dirty: routed.dirty, misses: [], position: null });
     return { ...routed, states, rows: 0 };
   }
   const before = { ...state };
@@ -98,7 +98,7 @@ async function attempt(target: Target, first: Entry, next: NextPart): Promise<Ba
     entry = await next();
   }
   const whole = { ...routed, notes };
-  await finish(target, { routed: whole, misses, position: null });
+  await finish(target, { routed: whole, dirty: whole.dirty, misses, position: null });
   await target.failpoint?.('committed');
   return { ...whole, states, rows };
 }

@@ -13,16 +13,8 @@ import { describeChanges } from '../changes/describe.ts';
 import { byTransaction, type Entry } from '../changes/entry.ts';
 import type { Lane } from '../decide/decide.ts';
 import type { WriteMode } from '../write/write-changes.ts';
-import {
-  applyBatch,
-  type BatchResult,
-  begin,
-  isSchemaError,
-  type StreamPosition,
-  schemaMoved,
-  type Target,
-  writeStates,
-} from './batch.ts';
+import { applyBatch, type BatchResult, begin, isSchemaError, schemaMoved, type Target } from './batch.ts';
+import { type StreamPosition, writeStates } from './checkpoint.ts';
 import { failureOf, writeNote } from './ledger.ts';
 
 /** A serialization failure or deadlock is tried again this often before it counts as the tenant's failure. */

@@ -5,28 +5,23 @@
  */
 import type { TenantState } from '../decide/tenant-state.ts';
 
-interface Known {
-  readonly state: TenantState;
+export interface Known {
+  readonly state: Readonly<TenantState>;
   readonly version: string;
 }
 
 export class KnownTenants {
   readonly #known = new Map<string, Known>();
 
-  /** Copies, to be changed at will; null: not all of them are known. */
-  of(tenants: readonly string[]): Map<string, TenantState> | null {
-    const states = new Map<string, TenantState>();
+  /** In their order; null: not all of them are known. */
+  of(tenants: readonly string[]): ReadonlyMap<string, Known> | null {
+    const found = new Map<string, Known>();
     for (const tenant of tenants) {
       const known = this.#known.get(tenant);
       if (known === undefined) return null;
-      states.set(tenant, { ...known.state });
+      found.set(tenant, known);
     }
-    return states;
-  }
-
-  /** Of tenants that are known, in their order. */
-  versions(tenants: readonly string[]): string[] {
-    return tenants.map((tenant) => this.#known.get(tenant)?.version ?? '0');
+    return found;
   }
 
   /** Under a lock of the transaction at hand; if that fails, {@link forget}. */

@@ -1,7 +1,8 @@
 /** Stops the tenants of one partition whose rows are in a table that could not be changed, at this place of the stream (I7, I8). */
 import { formatLsn, partitionOf, type TenantId } from '@drover/core';
-import { arrayLiteral, type Target } from '../apply/batch.ts';
+import type { Target } from '../apply/batch.ts';
 import type { Entry } from '../changes/entry.ts';
+import { arrayLiteral } from '../target/array-literal.ts';
 import type { Where } from './remember.ts';
 import type { Touched } from './steps.ts';
 

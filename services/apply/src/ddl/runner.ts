@@ -9,8 +9,10 @@
 import { Backoff, describeError, formatLsn, isCancelled, type Lsn, parseLsn, sleep } from '@drover/core';
 import { classifyPgError } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
-import { arrayLiteral, type StreamPosition, type Target, writePosition } from '../apply/batch.ts';
+import type { Target } from '../apply/batch.ts';
+import { type StreamPosition, writePosition } from '../apply/checkpoint.ts';
 import type { Entry } from '../changes/entry.ts';
+import { arrayLiteral } from '../target/array-literal.ts';
 import { Unsupported } from './alteration.ts';
 import { beginDdl } from './begin.ts';
 import type { Board, Place } from './board.ts';

@@ -54,7 +54,7 @@ export function parseTenantState(f: readonly (string | null)[]): TenantState {
     epoch: Number(f[1]),
     role: f[2] === 'primary' ? 'primary' : 'replica',
     source: f[3] ?? null,
-    feed: (f[4] ?? null) as Feed | null, // the table's CHECK constraint holds the set
+    feed: (f[4] ?? null) as Feed | null, // drover.tenant_form holds the set
     systemId: f[5] ?? null,
     generation: number(f[6]),
     commitLsn: position(f[7]),

@@ -7,8 +7,8 @@
  */
 import { type ClusterId, partitionOf, type TenantId } from '@drover/core';
 import { classifyPgError } from '@drover/pg';
-import { arrayLiteral } from '../apply/batch.ts';
 import type { Entry } from '../changes/entry.ts';
+import { arrayLiteral } from '../target/array-literal.ts';
 import type { Session } from '../target/session.ts';
 
 export interface Place {

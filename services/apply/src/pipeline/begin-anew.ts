@@ -6,8 +6,8 @@
  */
 import { type Bus, consume, HEARTBEAT_TOKEN, type StreamState, streamName, subjectOf } from '@drover/bus';
 import { type ClusterId, formatLsn, type Lsn, parseLsn } from '@drover/core';
-import { arrayLiteral } from '../apply/batch.ts';
 import { type Entry, headerOf, toEntry } from '../changes/entry.ts';
+import { arrayLiteral } from '../target/array-literal.ts';
 import type { Session } from '../target/session.ts';
 import { fedHere } from './fed-here.ts';
 import type { Lineage } from './lineage.ts';

@@ -19,7 +19,7 @@ import {
 } from '@drover/core';
 import type { PgPool } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
-import { arrayLiteral } from '../apply/batch.ts';
+import { arrayLiteral } from '../target/array-literal.ts';
 import type { AppliedMark } from './applied-marks.ts';
 
 /** What one pipeline contributes. */

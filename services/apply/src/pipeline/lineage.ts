@@ -3,8 +3,9 @@
  * tenant that was fed before is parked where the new slot's blocks begin, also the one that is never written again, until it is
  * copied anew (I1, I8). Positions of two slots are not comparable; their generation only grows.
  */
-import { arrayLiteral } from '../apply/batch.ts';
+
 import { type Entry, headerOf } from '../changes/entry.ts';
+import { arrayLiteral } from '../target/array-literal.ts';
 import type { Session } from '../target/session.ts';
 import { fedHere } from './fed-here.ts';
 

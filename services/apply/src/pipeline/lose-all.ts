@@ -4,7 +4,7 @@
  */
 import type { StreamState } from '@drover/bus';
 import type { DroverError } from '@drover/core';
-import { arrayLiteral } from '../apply/batch.ts';
+import { arrayLiteral } from '../target/array-literal.ts';
 import type { Session } from '../target/session.ts';
 import { fedHere } from './fed-here.ts';
 

@@ -1,6 +1,6 @@
 /** How far a pipeline is: what its parts (the main lane, the tenants' lanes, the reports) know of each other. */
 import type { Anchor } from '@drover/bus';
-import type { StreamPosition } from '../apply/batch.ts';
+import type { StreamPosition } from '../apply/checkpoint.ts';
 import type { Entry } from '../changes/entry.ts';
 import { AppliedMarks } from './applied-marks.ts';
 import { Freshness } from './freshness.ts';

@@ -3,18 +3,13 @@
  * are committed with what was written; for all of them or for none.
  */
 import type { Epoch } from '@drover/core';
-import {
-  arrayLiteral,
-  type BatchResult,
-  type StreamPosition,
-  type Target,
-  writePosition,
-  writeStates,
-} from '../apply/batch.ts';
+import type { BatchResult, Target } from '../apply/batch.ts';
+import { type StreamPosition, writePosition, writeStates } from '../apply/checkpoint.ts';
 import type { Routed, Work } from '../apply/route.ts';
 import type { EarlyHeader, Entry } from '../changes/entry.ts';
 import { decide, type Lane } from '../decide/decide.ts';
 import { parseTenantState, TENANT_COLUMNS, type TenantState } from '../decide/tenant-state.ts';
+import { arrayLiteral } from '../target/array-literal.ts';
 
 /** As the reader writes it (services/cdc, capture/streamed.ts). */
 const TOGETHER_PREFIX = 'drover.together';

@@ -3,11 +3,12 @@
  * each subtransaction. One call at a time.
  */
 import { type Lsn, must } from '@drover/core';
-import { arrayLiteral, type BatchResult, type Target, writeWork } from '../apply/batch.ts';
+import { type BatchResult, type Target, writeWork } from '../apply/batch.ts';
 import type { Work } from '../apply/route.ts';
 import type { DecodedBlock } from '../changes/decoded-block.ts';
 import type { Entry } from '../changes/entry.ts';
 import type { PipelineDeps } from '../pipeline/deps.ts';
+import { arrayLiteral } from '../target/array-literal.ts';
 import { TargetCatalog } from '../target/catalog.ts';
 import { Session } from '../target/session.ts';
 import { Abandoned } from './abandoned.ts';

@@ -14,6 +14,7 @@ import {
   deleteOneSql,
   deleteSql,
   insertSql,
+  metSql,
   replaceSql,
   settable,
   table,
@@ -30,17 +31,22 @@ export interface Miss {
 
 type Check = (answers: readonly Answer[]) => void;
 
+/** `answers`: by what came back. `server`: by the server, without a word of which row it was (SQLSTATE DR006). */
+export type Checking = 'answers' | 'server';
+
 const OLD_ROW = 0x4f;
 
 export class RowWriter {
   readonly #session: Session;
   readonly #flight: Flight;
+  readonly #checking: Checking;
   readonly #checks: Check[] = [];
   readonly misses: Miss[] = [];
 
-  constructor(session: Session, flight: Flight) {
+  constructor(session: Session, flight: Flight, checking: Checking) {
     this.#session = session;
     this.#flight = flight;
+    this.#checking = checking;
   }
 
   get statements(): number {
@@ -74,14 +80,12 @@ export class RowWriter {
 
   deleteByKey(plan: TablePlan, lenient: boolean, tuple: TupleRef): void {
     const key = plan.key ?? [];
-    this.#run(plan, deleteSql(plan, key), key, tuple, offsets(plan, tuple));
-    if (!lenient) this.expect(1, plan, 'DELETE');
+    this.#delete(plan, deleteSql(plan, key), key, tuple, lenient);
   }
 
   /** One of the rows equal to `tuple`. */
   deleteOne(plan: TablePlan, lenient: boolean, tuple: TupleRef): void {
-    this.#run(plan, deleteOneSql(plan), all(plan), tuple, offsets(plan, tuple));
-    if (!lenient) this.expect(1, plan, 'DELETE');
+    this.#delete(plan, deleteOneSql(plan), all(plan), tuple, lenient);
   }
 
   delete(plan: TablePlan, lenient: boolean, tuple: TupleRef): void {
@@ -108,8 +112,7 @@ export class RowWriter {
         return;
       }
       const set = settable(plan, unchangedMask(plan, tuple));
-      this.#bind(plan, updateOneSql(plan, set), set, tuple, all(plan), old);
-      if (!lenient) this.expect(1, plan, 'UPDATE');
+      this.#update(plan, updateOneSql(plan, set), { set, tuple, where: all(plan), keyed: old }, lenient);
       return;
     }
     if (old === null || !keyChanged(plan, old, tuple)) {
@@ -117,29 +120,33 @@ export class RowWriter {
       return;
     }
     if (lenient) this.#moveLenient(plan, tenant, old, tuple);
-    else this.#move(plan, old, tuple, true);
+    else this.#move(plan, old, tuple, 'strict');
   }
 
   #updateInPlace(plan: TablePlan, tenant: number, lenient: boolean, keyed: TupleRef, tuple: TupleRef): void {
     const mask = unchangedMask(plan, tuple);
     const set = settable(plan, mask);
     const key = plan.key ?? [];
-    if (plan.replaces) this.#move(plan, keyed, tuple, false);
-    else this.#bind(plan, updateSql(plan, key, set), set, tuple, key, keyed);
-    if (!lenient) this.expect(1, plan, 'UPDATE');
-    else if (mask.includes(true)) this.#noteMiss(tenant, plan, tuple, [this.#flight.statements - 1]);
+    if (plan.replaces) this.#move(plan, keyed, tuple, lenient ? 'lenient' : 'strict');
+    else this.#update(plan, updateSql(plan, key, set), { set, tuple, where: key, keyed }, lenient);
+    if (lenient && mask.includes(true)) this.#noteMiss(tenant, plan, tuple, [this.#flight.statements - 1]);
   }
 
   /** The row under the old key gets the new one. Strict: exactly one. */
-  #move(plan: TablePlan, old: TupleRef, tuple: TupleRef, strict: boolean): void {
+  #move(plan: TablePlan, old: TupleRef, tuple: TupleRef, counting: 'strict' | 'lenient'): void {
     const mask = unchangedMask(plan, tuple);
     const key = plan.key ?? [];
     const always = plan.replaces || key.some((index) => plan.columns[index]?.identityAlways === true);
     const set = plan.columns.flatMap((c, index) =>
       !mask[index] && (always || !c.identityAlways) ? [index] : [],
     );
-    this.#bind(plan, always ? replaceSql(plan, key, set) : updateSql(plan, key, set), set, tuple, key, old);
-    if (strict) this.expect(1, plan, 'UPDATE');
+    const lenient = counting === 'lenient';
+    const values = { set, tuple, where: key, keyed: old };
+    if (!always) this.#update(plan, updateSql(plan, key, set), values, lenient);
+    else {
+      this.#bind(plan, replaceSql(plan, key, set), values);
+      if (!lenient) this.expect(1, plan, 'UPDATE');
+    }
   }
 
   /**
@@ -153,10 +160,10 @@ export class RowWriter {
       return;
     }
     const key = plan.key ?? [];
-    if (plan.replaces) this.#move(plan, tuple, tuple, false);
+    if (plan.replaces) this.#move(plan, tuple, tuple, 'lenient');
     else {
       const set = settable(plan, unchangedMask(plan, tuple));
-      this.#bind(plan, updateSql(plan, key, set), set, tuple, key, tuple);
+      this.#bind(plan, updateSql(plan, key, set), { set, tuple, where: key, keyed: tuple });
     }
     const inPlace = this.#flight.statements - 1;
     const condition = deleteSql(plan, key);
@@ -167,8 +174,8 @@ export class RowWriter {
       return `n.${quoteIdent(c?.name ?? '')} OPERATOR(${c?.equals ?? 'pg_catalog.='}) ${given}`;
     });
     const sql = `${condition} AND EXISTS (SELECT FROM ${table(plan)} AS n WHERE ${newKey.join(' AND ')})`;
-    this.#bind(plan, sql, key, old, key, tuple);
-    this.#move(plan, old, tuple, false);
+    this.#bind(plan, sql, { set: key, tuple: old, where: key, keyed: tuple });
+    this.#move(plan, old, tuple, 'lenient');
     this.#noteMiss(tenant, plan, tuple, [inPlace, this.#flight.statements - 1]);
   }
 
@@ -184,20 +191,33 @@ export class RowWriter {
     bindParams(this.#flight, name, params(columns, tuple, at));
   }
 
-  #bind(
-    plan: TablePlan,
-    sql: string,
-    set: readonly number[],
-    tuple: TupleRef,
-    where: readonly number[],
-    keyed: TupleRef,
-  ): void {
+  #delete(plan: TablePlan, sql: string, columns: readonly number[], tuple: TupleRef, lenient: boolean): void {
+    const byServer = !lenient && this.#checking === 'server';
+    this.#run(plan, byServer ? metSql(sql) : sql, columns, tuple, offsets(plan, tuple));
+    if (!lenient && !byServer) this.expect(1, plan, 'DELETE');
+  }
+
+  #update(plan: TablePlan, sql: string, values: Values, lenient: boolean): void {
+    const byServer = !lenient && this.#checking === 'server';
+    this.#bind(plan, byServer ? metSql(sql) : sql, values);
+    if (!lenient && !byServer) this.expect(1, plan, 'UPDATE');
+  }
+
+  #bind(plan: TablePlan, sql: string, { set, tuple, where, keyed }: Values): void {
     const name = this.#session.prepared(this.#flight, sql, [...types(plan, set), ...types(plan, where)]);
     bindParams(this.#flight, name, [
       ...params(set, tuple, offsets(plan, tuple)),
       ...params(where, keyed, offsets(plan, keyed)),
     ]);
   }
+}
+
+/** Parameters: the `set` columns of `tuple`, then the `where` columns of `keyed`. */
+interface Values {
+  readonly set: readonly number[];
+  readonly tuple: TupleRef;
+  readonly where: readonly number[];
+  readonly keyed: TupleRef;
 }
 
 export function missing(plan: TablePlan, what: string, rows: number): DroverError {

@@ -14,6 +14,12 @@ const column = (plan: TablePlan, index: number): PlanColumn => {
 
 const operator = (c: PlanColumn): string => `OPERATOR(${c.equals})`;
 
+/** Fails (SQLSTATE DR006) unless the statement, which is no WITH of its own, meets one row: what stands behind it in a flight need not wait for its answer. */
+export function metSql(sql: string): string {
+  const statement = sql.startsWith('SELECT') ? sql : `${sql} RETURNING 1`;
+  return `WITH met AS (${statement}) SELECT drover.met(pg_catalog.count(*), 1) FROM met`;
+}
+
 /** A value as it is assigned: an assignment converts as ALTER COLUMN ... TYPE does. */
 const given = (c: PlanColumn, value: string): string =>
   c.from === null ? value : through(c, `(${value}::${c.from})`);

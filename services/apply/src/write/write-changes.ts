@@ -8,7 +8,7 @@ import { Fold, type NetRow } from '../fold/fold.ts';
 import type { Session } from '../target/session.ts';
 import type { TablePlan } from '../target/table-plan.ts';
 import { CopyRows } from './encode.ts';
-import { type Miss, RowWriter, unchangedMask } from './row-writer.ts';
+import { type Checking, type Miss, RowWriter, unchangedMask } from './row-writer.ts';
 import { type Segment, type Slice, segments } from './slice.ts';
 import {
   copySql,
@@ -28,16 +28,22 @@ const FLIGHT_STATEMENTS_MAX = 4000;
 
 export type WriteMode = 'folded' | 'rows';
 
+export interface Writing {
+  readonly mode: WriteMode;
+  /** Of single rows; sets of rows are large enough for their answer to be waited for. */
+  readonly checking: Checking;
+}
+
 /** What was written without an answer to look at is held back: it goes with the caller's next statement. */
 export async function writeChanges(
   session: Session,
   slices: readonly Slice[],
-  mode: WriteMode,
+  writing: Writing,
 ): Promise<Miss[]> {
   const misses: Miss[] = [];
   for (const segment of segments(slices)) {
     if (segment.kind === 'truncate') await truncate(session, segment);
-    else await writeSegment(session, segment.slices, mode, misses);
+    else await writeSegment(session, segment.slices, writing, misses);
   }
   return misses;
 }
@@ -63,18 +69,18 @@ interface TableWork {
 async function writeSegment(
   session: Session,
   slices: readonly Slice[],
-  mode: WriteMode,
+  { mode, checking }: Writing,
   misses: Miss[],
 ): Promise<void> {
   const work = countWork(slices);
   let flight = session.flight();
-  let writer = new RowWriter(session, flight);
+  let writer = new RowWriter(session, flight, checking);
   const send = async (): Promise<void> => {
     const answers = await session.send(flight);
     writer.check(answers);
     misses.push(...writer.misses);
     flight = session.flight();
-    writer = new RowWriter(session, flight);
+    writer = new RowWriter(session, flight, checking);
   };
   const inRowOrder: TableWork[] = [];
   for (const table of work.values()) {
