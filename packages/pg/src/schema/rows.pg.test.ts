@@ -315,7 +315,7 @@ describe('rows of schema drover', () => {
       await apply.query(`UPDATE drover.tenant SET feed = 'held', stream_seq = 9 WHERE tenant = 'form'`);
     });
 
-    it('by the trigger alone, where an earlier version had constraints', async () => {
+    it('by triggers alone, where an earlier version had constraints', async () => {
       const constraints = `SELECT conname FROM pg_constraint WHERE conrelid = 'drover.tenant'::regclass AND contype = 'c'`;
       await f.root.query(`ALTER TABLE drover.tenant ADD CONSTRAINT tenant_epoch_check CHECK (epoch >= 0),
         ADD CONSTRAINT only_a_primary_is_open CHECK (NOT open OR role = 'primary')`);

@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS drover.tenant (
 
 /**
  * What a row may be. No CHECK constraints: PostgreSQL reads all of them from the catalog's text for every statement that updates the table, which was
- * half of what a checkpoint costs. The trigger fires only where one of these columns is set, for every role and also while applying.
+ * half of what a checkpoint costs. The triggers are looked at only where one of these columns is set, and fire where one has changed; for every role, also while applying.
  */
 export const TENANT_FORM: readonly string[] = [
   `ALTER TABLE drover.tenant DROP CONSTRAINT IF EXISTS tenant_epoch_check, DROP CONSTRAINT IF EXISTS tenant_role_check,
@@ -50,9 +50,11 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$`,
-  `CREATE OR REPLACE TRIGGER tenant_form AFTER INSERT OR UPDATE OF epoch, role, open, source, feed ON drover.tenant
-    FOR EACH ROW EXECUTE FUNCTION drover.tenant_form()`,
-  'ALTER TABLE drover.tenant ENABLE ALWAYS TRIGGER tenant_form',
+  `CREATE OR REPLACE TRIGGER tenant_form_new AFTER INSERT ON drover.tenant FOR EACH ROW EXECUTE FUNCTION drover.tenant_form()`,
+  `CREATE OR REPLACE TRIGGER tenant_form AFTER UPDATE OF epoch, role, open, source, feed ON drover.tenant FOR EACH ROW
+    WHEN ((OLD.epoch, OLD.role, OLD.open, OLD.source, OLD.feed) IS DISTINCT FROM (NEW.epoch, NEW.role, NEW.open, NEW.source, NEW.feed))
+    EXECUTE FUNCTION drover.tenant_form()`,
+  'ALTER TABLE drover.tenant ENABLE ALWAYS TRIGGER tenant_form, ENABLE ALWAYS TRIGGER tenant_form_new',
 ];
 
 /**
