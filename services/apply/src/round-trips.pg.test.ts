@@ -1,4 +1,5 @@
 /** How often the main lane waits for its target, and that it decides by rows as they are, though it does not ask for them each time. */
+import { emitBarrier } from '@drover/pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Session } from './target/session.ts';
 import { makeWorld, type World } from './world.testing.ts';
@@ -7,6 +8,8 @@ describe('the main lane', () => {
   let world: World;
   const sends = vi.spyOn(Session.prototype, 'send');
   const batches: number[] = [];
+  /** SQLSTATEs of what was sent in vain before the transactions of `batches`. */
+  const refused: (string | undefined)[] = [];
   beforeAll(async () => {
     world = await makeWorld('CREATE TABLE item (tenant text, id int, v text, PRIMARY KEY (tenant, id))', {
       partitions: 1,
@@ -29,16 +32,40 @@ describe('the main lane', () => {
   const flow = async (...statements: string[]): Promise<number[]> => {
     for (const sql of statements) await world.source.query(sql);
     batches.length = 0;
+    refused.length = 0;
     sends.mockClear();
     await world.capture();
     await world.settled();
     expect(batches.length).toBeGreaterThan(0);
     return [...batches];
   };
-  const failpoint = (at: string): void => {
+  /** The main lane stands behind its next transaction until this resolves. */
+  let held: Promise<void> | undefined;
+  const failpoint = async (at: string): Promise<void> => {
     if (at !== 'committed') return;
+    await held;
     batches.push(sends.mock.calls.length);
+    for (const sent of sends.mock.settledResults)
+      if (sent.type === 'rejected') refused.push((sent.value as { code?: string }).code);
     sends.mockClear();
+  };
+
+  /** The same for statements whose blocks are taken together. */
+  const flowTogether = async (...statements: string[]): Promise<number[]> => {
+    const hold = Promise.withResolvers<void>();
+    held = hold.promise;
+    const id = next++;
+    await world.source.query(insert('b', id, id));
+    await world.capture();
+    await world.waitFor('it stands', async () => {
+      const { rows } = await world.target.query(`SELECT FROM item WHERE tenant = 'b' AND id = ${id}`);
+      return rows.length > 0;
+    });
+    for (const sql of statements) await world.source.query(sql);
+    await world.capture();
+    hold.resolve();
+    held = undefined;
+    return (await flow()).slice(1);
   };
 
   let next = 1000;
@@ -81,6 +108,66 @@ describe('the main lane', () => {
     await known();
   });
 
+  it.each(['COMMIT', 'ROLLBACK'])('waits for whoever writes the row of a tenant, until %s', async (end) => {
+    await known();
+    const { source, target } = world;
+    await target.query('BEGIN');
+    await target.query(`UPDATE drover.tenant SET updated_at = now() WHERE tenant = 'b'`);
+    const id = next++;
+    const flowing = flow(insert('b', id, id));
+    await world.waitFor('it waits', async () => {
+      const { rows } = await source.query(
+        `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'WITH met AS (UPDATE drover.tenant%'`,
+      );
+      return rows.length > 0;
+    });
+    await target.query(end);
+    expect(await flowing).toEqual([end === 'COMMIT' ? 4 : 1]);
+    expect(refused).toEqual(end === 'COMMIT' ? ['DR006'] : []);
+  });
+
+  it.each([6, 9, 20])('knows %i tenants of a batch as it knows a few', async (count) => {
+    const many = Array.from({ length: count }, (_, i) => `many-${count}-${i}`);
+    for (const tenant of many) await world.tenant(tenant);
+    const all = (id: number): string =>
+      `INSERT INTO item SELECT t, ${id}, 'm' FROM unnest('{${many.join()}}'::text[]) t`;
+    await flow(all(1));
+    const trips = await flowTogether(all(2), all(3));
+    expect(new Set(trips)).toEqual(new Set([1]));
+    expect(trips.length).toBeLessThan(count);
+    await world.target.query(`UPDATE drover.tenant SET updated_at = now() WHERE tenant = '${many.at(-1)}'`);
+    await flowTogether(all(4));
+    expect(refused).toEqual(['DR006']);
+  });
+
+  const pause = (id: string, ms: number): Promise<unknown> =>
+    emitBarrier(world.source, { tenant: 'b', id, pauseFor: { target: 'west', ms } });
+  const followAgain = async (): Promise<void> => {
+    await world.target.query(`UPDATE drover.tenant SET feed = 'catchup' WHERE tenant = 'b'`);
+    await world.waitFor('it follows again', async () => (await world.row('b'))['feed'] === 'live');
+    await flow(insert('b', next, next++)); // perhaps in its lane still
+  };
+
+  it('writes what becomes of a tenant that it knows', async () => {
+    await known();
+    await pause('p1', 60_000);
+    expect(await flow()).toEqual([1]);
+    expect(await world.row('b')).toMatchObject({ feed: 'held', reason: 'pause:p1' });
+    await followAgain();
+  });
+
+  it('but not over what others have made of it', async () => {
+    await known();
+    await world.target.query(
+      `UPDATE drover.tenant SET feed = 'parked', reason = 'by hand' WHERE tenant = 'b'`,
+    );
+    await pause('p2', 50); // its lane will meet it
+    await flow();
+    expect(refused).toEqual(['DR006']);
+    expect(await world.row('b')).toMatchObject({ feed: 'parked', reason: 'by hand' });
+    await followAgain();
+  });
+
   it('leaves a tenant alone that was parked by others, and goes on with the rest', async () => {
     await world.target.query(
       `UPDATE drover.tenant SET feed = 'parked', reason = 'by hand' WHERE tenant = 'a'`,
@@ -100,5 +187,6 @@ describe('the main lane', () => {
     );
     await world.waitFor('c is parked', async () => (await world.row('c'))['feed'] === 'parked');
     expect((await world.row('c'))['reason']).toMatch(/^apply.missing_row: UPDATE on public.item/);
+    expect(refused).toContain('DR006');
   });
 });

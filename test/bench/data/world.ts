@@ -2,6 +2,7 @@
  * One source, `east`, and two replicas of it that begin alike: `west` is fed by Drover, `north` by PostgreSQL itself. Both read the
  * same WAL of the same load.
  */
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Closer } from '@drover/core';
 import { followTenant, openTenant, slotName } from '@drover/pg';
@@ -45,6 +46,8 @@ export async function startReplicationWorld(input: WorldInput): Promise<Replicat
   const closer = new Closer();
   try {
     const folder = testFolder('bench');
+    // Not at the end of the process alone: the next benchmark needs the room.
+    closer.add({ close: () => rm(folder, { recursive: true, force: true }) });
     input.say(`starting three clusters and NATS in ${folder}`);
     const servers = await startServers(closer, folder, ['east', 'west', 'north'], DATABASE);
     const nats = await startBus(closer, folder);

@@ -190,6 +190,7 @@ describe.each([16, 17, 18] as const)('doctor on PostgreSQL %i', (major) => {
     );
     await undo('GRANT pg_read_all_settings TO drover_tenant', 'tenant_membership');
     await undo('ALTER ROLE drover_apply NOBYPASSRLS', 'role_attributes');
+    await undo('ALTER TABLE drover.tenant ENABLE TRIGGER ALL', 'tenant_form');
     await undo('ALTER ROLE drover_tenant BYPASSRLS', 'role_attributes');
     await f.root.query(`UPDATE drover.node SET fingerprint = 'old'`);
     expect(brief(await ask(), 'error')).toEqual(['schema_outdated schema drover']);

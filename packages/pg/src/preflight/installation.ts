@@ -4,6 +4,7 @@ import { quoteIdent } from '../quote.ts';
 import { type Queryable, queryOne, queryRows } from '../schema/queryable.ts';
 import { ROLE_NAMES, ROLES } from '../schema/roles.ts';
 import { FINGERPRINT, SCHEMA_VERSION } from '../schema/statements.ts';
+import { TENANT_FORM_ENABLED, TENANT_FORM_HOLDS } from '../schema/tenant.sql.ts';
 import {
   type ClassifiedTable,
   isCaptured,
@@ -155,9 +156,10 @@ export async function checkSchema(
     fingerprint: string;
     system_id: string;
     actual_id: string;
+    form: boolean;
   }>(
     client,
-    `SELECT n.cluster, n.version, n.fingerprint, n.system_id, c.system_identifier::text AS actual_id
+    `SELECT n.cluster, n.version, n.fingerprint, n.system_id, c.system_identifier::text AS actual_id, ${TENANT_FORM_HOLDS} AS form
      FROM drover.node n, pg_catalog.pg_control_system() c`,
   );
   const findings: Finding[] = [];
@@ -180,6 +182,12 @@ export async function checkSchema(
         object,
         `it is of an older release (version ${node.version}); ${RUN_SETUP}`,
       ),
+    );
+  } else if (!node.form) {
+    findings.push(
+      finding('error', 'tenant_form', 'table drover.tenant', 'its triggers do not fire for everybody', [
+        TENANT_FORM_ENABLED,
+      ]),
     );
   }
   if (node !== null && node.cluster !== cluster) {

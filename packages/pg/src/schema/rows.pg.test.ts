@@ -269,17 +269,20 @@ describe('rows of schema drover', () => {
       await other.end();
     });
 
-    it('gives the version that an UPDATE has made', async () => {
-      const { rows } = await apply.query<{ version: string }>(
-        `WITH written AS (UPDATE drover.tenant SET stream_seq = 7 WHERE tenant IN ('k1', 'k2') RETURNING xmin AS version)
-         SELECT version FROM written LIMIT 1`,
-      );
-      const version = rows[0]?.version ?? '';
-      expect([await versionOf('k1'), await versionOf('k2')]).toEqual([version, version]);
-      await apply.query(LOCK, [
-        ['k1', 'k2'],
-        [version, version],
-      ]);
+    it('have the version of whatever else their transaction has written, new or not', async () => {
+      for (const _ of ['new', 'there']) {
+        const [, , written] = (await apply.query(`BEGIN;
+          UPDATE drover.tenant SET stream_seq = 7 WHERE tenant IN ('k1', 'k2');
+          INSERT INTO drover.stream_position AS p (source, partition, stream_created, stream_seq) VALUES ('versions', 0, 'c', 1)
+            ON CONFLICT (source, partition) DO UPDATE SET stream_seq = excluded.stream_seq RETURNING xmin;
+          COMMIT`)) as unknown as { rows: { xmin: string }[] }[];
+        const version = written?.rows[0]?.xmin ?? '';
+        expect([await versionOf('k1'), await versionOf('k2')]).toEqual([version, version]);
+        await apply.query(LOCK, [
+          ['k1', 'k2'],
+          [version, version],
+        ]);
+      }
     });
   });
 
@@ -315,12 +318,35 @@ describe('rows of schema drover', () => {
       await apply.query(`UPDATE drover.tenant SET feed = 'held', stream_seq = 9 WHERE tenant = 'form'`);
     });
 
-    it('by triggers alone, where an earlier version had constraints', async () => {
-      const constraints = `SELECT conname FROM pg_constraint WHERE conrelid = 'drover.tenant'::regclass AND contype = 'c'`;
-      await f.root.query(`ALTER TABLE drover.tenant ADD CONSTRAINT tenant_epoch_check CHECK (epoch >= 0),
-        ADD CONSTRAINT only_a_primary_is_open CHECK (NOT open OR role = 'primary')`);
-      for (const _ of [1, 2]) for (const statement of TENANT_FORM) await f.root.query(statement);
-      expect((await f.root.query(constraints)).rows).toEqual([]);
+    it('by triggers alone, where an earlier version had constraints; then nothing is locked any more', async () => {
+      const older = await fixture(f.server, { setup: false });
+      const { root } = older;
+      await root.query(`CREATE SCHEMA drover AUTHORIZATION drover_admin; SET ROLE drover_admin;
+        CREATE TABLE drover.tenant (tenant text COLLATE "C" PRIMARY KEY, epoch bigint NOT NULL CHECK (epoch >= 0),
+          role text NOT NULL CHECK (role IN ('primary', 'replica')), open boolean NOT NULL DEFAULT false, source text,
+          feed text CHECK (feed IN ('copying', 'catchup', 'live', 'held', 'parked')),
+          CONSTRAINT only_a_primary_is_open CHECK (NOT open OR role = 'primary'),
+          CONSTRAINT a_replica_has_a_source CHECK (role = 'primary' OR (source IS NOT NULL AND feed IS NOT NULL)),
+          CONSTRAINT a_primary_has_no_source CHECK (role = 'replica' OR (source IS NULL AND feed IS NULL)))`);
+      const update = async (): Promise<string[]> => {
+        await root.query('BEGIN');
+        for (const statement of TENANT_FORM) await root.query(statement);
+        const { rows } = await root.query<{ mode: string }>(
+          `SELECT mode FROM pg_locks WHERE relation = 'drover.tenant'::regclass AND mode LIKE '%Exclusive%'`,
+        );
+        await root.query('COMMIT');
+        return rows.map(({ mode }) => mode);
+      };
+      expect(await update()).toContain('AccessExclusiveLock');
+      expect(await update()).toEqual([]);
+      const left = await root.query(
+        `SELECT conname FROM pg_constraint WHERE conrelid = 'drover.tenant'::regclass AND contype = 'c'`,
+      );
+      expect(left.rows).toEqual([]);
+      await expect(
+        root.query(`INSERT INTO drover.tenant (tenant, epoch, role) VALUES ('t', -1, 'primary')`),
+      ).rejects.toMatchObject({ code: '23514' });
+      await older.close();
     });
   });
 

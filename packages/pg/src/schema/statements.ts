@@ -34,10 +34,10 @@ import { TERMINATE_WRITERS_FUNCTION, WRITERS_FUNCTION } from './writers.sql.ts';
 export const SCHEMA_VERSION = 1;
 
 export const STATEMENTS: readonly string[] = [
+  TENANT_TABLE, // before the node, as whoever moves a tenant locks them
+  ...TENANT_FORM,
   NODE_TABLE,
   NODE_SLOT_COLUMN,
-  TENANT_TABLE,
-  ...TENANT_FORM,
   EPOCH_TABLE,
   STREAM_POSITION_TABLE,
   STREAM_POSITION_LINEAGE_COLUMNS,

@@ -25,14 +25,20 @@ CREATE TABLE IF NOT EXISTS drover.tenant (
   updated_at    timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 500)`;
 
+/** Whoever applies is checked as well (session_replication_role = replica). */
+export const TENANT_FORM_ENABLED =
+  'ALTER TABLE drover.tenant ENABLE ALWAYS TRIGGER tenant_form, ENABLE ALWAYS TRIGGER tenant_form_new';
+
+/** True while both triggers fire for everybody. */
+export const TENANT_FORM_HOLDS = `(SELECT pg_catalog.count(*) = 2 FROM pg_catalog.pg_trigger
+  WHERE tgrelid = 'drover.tenant'::pg_catalog.regclass AND tgname IN ('tenant_form', 'tenant_form_new') AND tgenabled = 'A')`;
+
 /**
  * What a row may be. No CHECK constraints: PostgreSQL reads all of them from the catalog's text for every statement that updates the table, which was
- * half of what a checkpoint costs. The triggers are looked at only where one of these columns is set, and fire where one has changed; for every role, also while applying.
+ * half of what a checkpoint costs. The triggers are looked at only where one of these columns is set, and fire where one has changed. The table is
+ * locked only when there is something to do.
  */
 export const TENANT_FORM: readonly string[] = [
-  `ALTER TABLE drover.tenant DROP CONSTRAINT IF EXISTS tenant_epoch_check, DROP CONSTRAINT IF EXISTS tenant_role_check,
-    DROP CONSTRAINT IF EXISTS tenant_feed_check, DROP CONSTRAINT IF EXISTS only_a_primary_is_open,
-    DROP CONSTRAINT IF EXISTS a_replica_has_a_source, DROP CONSTRAINT IF EXISTS a_primary_has_no_source`,
   `CREATE OR REPLACE FUNCTION drover.tenant_form() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -50,11 +56,21 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$`,
-  `CREATE OR REPLACE TRIGGER tenant_form_new AFTER INSERT ON drover.tenant FOR EACH ROW EXECUTE FUNCTION drover.tenant_form()`,
-  `CREATE OR REPLACE TRIGGER tenant_form AFTER UPDATE OF epoch, role, open, source, feed ON drover.tenant FOR EACH ROW
-    WHEN ((OLD.epoch, OLD.role, OLD.open, OLD.source, OLD.feed) IS DISTINCT FROM (NEW.epoch, NEW.role, NEW.open, NEW.source, NEW.feed))
-    EXECUTE FUNCTION drover.tenant_form()`,
-  'ALTER TABLE drover.tenant ENABLE ALWAYS TRIGGER tenant_form, ENABLE ALWAYS TRIGGER tenant_form_new',
+  `DO $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = 'drover.tenant'::pg_catalog.regclass AND contype = 'c') THEN
+    ALTER TABLE drover.tenant DROP CONSTRAINT IF EXISTS tenant_epoch_check, DROP CONSTRAINT IF EXISTS tenant_role_check,
+      DROP CONSTRAINT IF EXISTS tenant_feed_check, DROP CONSTRAINT IF EXISTS only_a_primary_is_open,
+      DROP CONSTRAINT IF EXISTS a_replica_has_a_source, DROP CONSTRAINT IF EXISTS a_primary_has_no_source;
+  END IF;
+  IF NOT ${TENANT_FORM_HOLDS} THEN
+    CREATE OR REPLACE TRIGGER tenant_form_new AFTER INSERT ON drover.tenant FOR EACH ROW EXECUTE FUNCTION drover.tenant_form();
+    CREATE OR REPLACE TRIGGER tenant_form AFTER UPDATE OF epoch, role, open, source, feed ON drover.tenant FOR EACH ROW
+      WHEN ((OLD.epoch, OLD.role, OLD.open, OLD.source, OLD.feed) IS DISTINCT FROM (NEW.epoch, NEW.role, NEW.open, NEW.source, NEW.feed))
+      EXECUTE FUNCTION drover.tenant_form();
+    ${TENANT_FORM_ENABLED};
+  END IF;
+END $$`,
 ];
 
 /**

@@ -1,6 +1,6 @@
 /**
  * Rows of drover.tenant as one connection has read or written them, each with its version (`xmin`). What the next transaction decides by them holds if it
- * finds the same versions under its locks (drover.lock_known), so it need not wait for an answer before it writes. Whoever else
+ * finds the same versions under its locks (drover.lock_known, or its own UPDATE), so it need not wait for an answer before it writes. Whoever else
  * changes a row makes it another version.
  */
 import type { TenantState } from '../decide/tenant-state.ts';

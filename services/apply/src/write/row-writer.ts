@@ -1,6 +1,6 @@
 /**
  * Writes by single prepared statements, bytes as parameters, many in one flight. The order of the calls is the order of the
- * writes; every strict statement's count is checked when the flight is back.
+ * writes; every strict statement's count is checked when the flight is back, or by the server on its way.
  */
 import { DroverError } from '@drover/core';
 import { quoteIdent } from '@drover/pg';
