@@ -6,6 +6,7 @@ import { sleep, type TenantId, tenantId } from '@drover/core';
 import { compareTables, newTenant } from '@drover/testkit';
 import type pg from 'pg';
 import type { CopyContext } from '../../services/migration/src/copy/copy-tenant.ts';
+import { untilConfirmed } from '../lib/confirmed.ts';
 import { Copies } from '../lib/copies.ts';
 import { FailoverWorld } from './failover-world.ts';
 
@@ -56,13 +57,11 @@ export class CopyWorld {
   }
 
   /** Until the stream has what east has written so far. */
-  async published(): Promise<void> {
+  published(): Promise<void> {
     const { failover: world } = this;
-    const [now] = await world.query<{ lsn: string }>('east', 'SELECT pg_current_wal_lsn()::text AS lsn');
-    const past = `SELECT FROM pg_replication_slots WHERE slot_name = 'drover_app' AND confirmed_flush_lsn >= $1::pg_lsn`;
-    await world.waitFor(
-      'it is on the bus',
-      async () => (await world.query('east', past, [now?.lsn])).length > 0,
+    return untilConfirmed(
+      (sql, params = []) => world.query('east', sql, [...params]),
+      (what, probe) => world.waitFor(what, probe),
     );
   }
 

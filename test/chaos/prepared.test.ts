@@ -3,6 +3,7 @@
  * once, and after ROLLBACK PREPARED not at all (pitfall 52). The slot does not decode at PREPARE (docs/adr/0007-streamed-transactions.md).
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { untilConfirmed } from '../lib/confirmed.ts';
 import { StreamedWorld } from './streamed-world.ts';
 
 let world: StreamedWorld;
@@ -33,19 +34,11 @@ async function beside(): Promise<void> {
   await client.end();
 }
 
-/** What the source has written so far is behind the reader, for good. */
-async function confirmed(): Promise<void> {
-  const { source } = world;
-  const { rows: now } = await source.query<{ lsn: string }>('SELECT pg_current_wal_lsn() AS lsn');
-  const lsn = now[0]?.lsn;
-  await world.waitFor('the slot is confirmed', async () => {
-    const { rows: slots } = await source.query<{ past: boolean }>(
-      `SELECT confirmed_flush_lsn >= $1::pg_lsn AS past FROM pg_replication_slots WHERE slot_name LIKE 'drover%'`,
-      [lsn],
-    );
-    return slots.length > 0 && slots.every(({ past }) => past);
-  });
-}
+const confirmed = (): Promise<void> =>
+  untilConfirmed(
+    async (sql, params = []) => (await world.source.query(sql, [...params])).rows,
+    (what, probe) => world.waitFor(what, probe),
+  );
 
 async function restart(...names: ('cdc' | 'apply')[]): Promise<void> {
   for (const name of names) await world.kill(name);

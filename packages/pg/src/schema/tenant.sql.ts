@@ -34,8 +34,7 @@ export const TENANT_FORM_HOLDS = `(SELECT pg_catalog.count(*) = 2 FROM pg_catalo
   WHERE tgrelid = 'drover.tenant'::pg_catalog.regclass AND tgname IN ('tenant_form', 'tenant_form_new') AND tgenabled = 'A')`;
 
 /**
- * What a row may be. No CHECK constraints: PostgreSQL reads all of them from the catalog's text for every statement that updates the table, which was
- * half of what a checkpoint costs. The triggers are looked at only where one of these columns is set, and fire where one has changed. The table is
+ * What a row may be. No CHECK constraints: PostgreSQL reads all of them from the catalog's text for every statement that updates the table (docs/adr/0013-known-tenants.md). The triggers are looked at only where one of these columns is set, and fire where one has changed. The table is
  * locked only when there is something to do.
  */
 export const TENANT_FORM: readonly string[] = [
@@ -75,7 +74,7 @@ END $$`,
 
 /**
  * Locks the tenants' rows as the apply worker does, in its order, and fails unless each is still the version (`xmin`) that it knows: then what it
- * decided without reading them anew holds. Up to eight one by one: about 5 µs each, where the join takes 50 before its first row.
+ * decided without reading them anew holds. Up to eight one by one, which costs less than a join (docs/adr/0013-known-tenants.md).
  */
 export const LOCK_KNOWN_FUNCTION = `
 CREATE OR REPLACE FUNCTION drover.lock_known(p_tenants text[], p_versions xid[]) RETURNS void

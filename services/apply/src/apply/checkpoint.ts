@@ -15,7 +15,7 @@ export interface StreamPosition {
   readonly commitTimeMs: number | null;
 }
 
-/** Up to so many rows are cheaper one by one: about 15 µs each, where the set costs 95 and 4 more for each. */
+/** Up to so many rows are cheaper one by one (docs/adr/0013-known-tenants.md). */
 export const FEW_TENANTS = 5;
 
 type Field = string | number | null;

@@ -217,6 +217,11 @@ describe('a transaction in progress that outgrows what one may have', () => {
 });
 
 describe('what a table is', () => {
+  /** Two transactions, of which the one that was told first had been told what is old. */
+  const saidInTurn = (...rows: readonly Buffer[]): void =>
+    come(START(8), RELATION(8, 'old'), STOP, START(9), RELATION(9, 'new'), ...rows, STOP);
+  const lastSaid = (): string | undefined => told.words.filter((word) => word.startsWith('relation')).at(-1);
+
   it('is what was said last, not what a transaction that waited had been told', () => {
     come(START(9), RELATION(9, 'old'), INSERT(10, 'a'), STOP, ABORT(9, 10));
     come(RELATION(null, 'new'));
@@ -231,23 +236,15 @@ describe('what a table is', () => {
   });
 
   it('also where another one that waited has said it', () => {
-    come(
-      START(8),
-      RELATION(8, 'old'),
-      STOP,
-      START(9),
-      RELATION(9, 'new'),
-      STOP,
-      COMMIT(9, 50),
-      COMMIT(8, 51),
-    );
-    expect(told.words.filter((word) => word.startsWith('relation')).at(-1)).toBe('relation 100 new');
+    saidInTurn();
+    come(COMMIT(9, 50), COMMIT(8, 51));
+    expect(lastSaid()).toBe('relation 100 new');
   });
 
   it('though what was told before is said once more between', () => {
     come(START(9), RELATION(9, 'old'), STOP, RELATION(null, 'new'), START(8), RELATION(8, 'new'), STOP);
     come(COMMIT(9, 50), COMMIT(8, 51));
-    expect(told.words.filter((word) => word.startsWith('relation')).at(-1)).toBe('relation 100 new');
+    expect(lastSaid()).toBe('relation 100 new');
   });
 
   it('also behind a transaction that has left', () => {
@@ -255,17 +252,9 @@ describe('what a table is', () => {
     come(START(9), RELATION(9, 'old'), INSERT(9, 'y'.repeat(30_000)), STOP, RELATION(null, 'new'));
     come(START(9), INSERT(9, 'a'), STOP, COMMIT(9, 50));
     expect(told.words.slice(-2)).toEqual(['streamed 9 at 50', 'relation 100 new']);
-    come(
-      START(8),
-      RELATION(8, 'old'),
-      STOP,
-      START(9),
-      RELATION(9, 'new'),
-      INSERT(9, 'y'.repeat(30_000)),
-      STOP,
-    );
+    saidInTurn(INSERT(9, 'y'.repeat(30_000)));
     come(COMMIT(9, 60), COMMIT(8, 61));
-    expect(told.words.filter((word) => word.startsWith('relation')).at(-1)).toBe('relation 100 new');
+    expect(lastSaid()).toBe('relation 100 new');
   });
 
   it('and what the transaction itself was told later is newer still', () => {
