@@ -14,6 +14,7 @@ import { benchProxy } from './proxy/run.ts';
 import { benchConnections } from './scale/connections.ts';
 import { benchTenants } from './scale/tenants.ts';
 import { benchSealing } from './sealing/run.ts';
+import { benchSmall } from './small/run.ts';
 
 const BENCH: Readonly<Record<BenchName, (context: BenchContext) => Promise<BenchResult>>> = {
   data: benchData,
@@ -26,6 +27,7 @@ const BENCH: Readonly<Record<BenchName, (context: BenchContext) => Promise<Bench
   codecs: benchCodecs,
   sealing: benchSealing,
   fairness: benchFairness,
+  small: benchSmall,
 };
 
 /** @returns the exit code: 0; 1 when something failed or a replica was not equal; 130 after Ctrl-C. */

@@ -11,7 +11,7 @@
 import { assert, type Lsn } from '@drover/core';
 import { Op, RELATIONS_MAX } from './format.ts';
 import { assembleBlock } from './header.ts';
-import { Packer } from './packing.ts';
+import { Packer, type Scope } from './packing.ts';
 import type { BlockHeader, Relation } from './types.ts';
 
 const INITIAL_BYTES = 4096;
@@ -154,19 +154,32 @@ export class BlockWriter {
   }
 
   /** The finished block. The writer keeps its content until {@link reset}. @throws DroverError `key.unavailable` by the packer's sealer */
-  finish(header: Omit<BlockHeader, 'transactions' | 'changes'>, packer: Packer = ZSTD): Buffer {
+  finish(
+    header: Omit<BlockHeader, 'transactions' | 'changes'>,
+    packer: Packer = ZSTD,
+    scope: Scope | null = null,
+  ): Buffer {
     const counts = { transactions: this.#transactions, changes: this.#changes };
-    return assemble({ ...header, ...counts }, this.#bytes.subarray(0, this.#size), packer);
+    return assemble({ ...header, ...counts }, this.#bytes.subarray(0, this.#size), packer, scope);
   }
 
   /**
    * Cuts in front of the transaction begun last: returns what stood before it as a finished block, and keeps that
    * transaction alone. Needs {@link hasEarlier}.
    */
-  finishEarlier(header: Omit<BlockHeader, 'transactions' | 'changes'>, packer: Packer = ZSTD): Buffer {
+  finishEarlier(
+    header: Omit<BlockHeader, 'transactions' | 'changes'>,
+    packer: Packer = ZSTD,
+    scope: Scope | null = null,
+  ): Buffer {
     assert(this.hasEarlier, 'nothing stands before the last transaction');
     const { size, changes, transactions, relations } = this.#before;
-    const block = assemble({ ...header, transactions, changes }, this.#bytes.subarray(0, size), packer);
+    const block = assemble(
+      { ...header, transactions, changes },
+      this.#bytes.subarray(0, size),
+      packer,
+      scope,
+    );
     const rest = Buffer.from(this.#bytes.subarray(size, this.#size));
     this.#size = 0;
     // The rest names relations that were defined before the cut: they are defined again, under the same indices.
@@ -232,7 +245,8 @@ export class BlockWriter {
 
 const ZSTD = new Packer('zstd');
 
-function assemble(header: BlockHeader, raw: Buffer, packer: Packer): Buffer {
+function assemble(header: BlockHeader, raw: Buffer, packer: Packer, scope: Scope | null): Buffer {
   const seal = packer.sealer?.next(header.tenant) ?? null;
-  return assembleBlock(header, packer.pack(raw), raw.length, seal);
+  const stored = packer.pack(raw, header.changes > 0 && header.streamed === undefined ? scope : null);
+  return assembleBlock(header, stored, raw.length, seal);
 }

@@ -102,7 +102,7 @@ describe('a block', () => {
 
   it('with flags of the future is refused as such', () => {
     const block = small();
-    block[5] = 0x42;
+    block[5] = 0x82;
     expect(code(() => readHeader(resealed(block)))).toBe('block.version');
   });
 

@@ -10,6 +10,7 @@ import {
   FIXED_HEADER_BYTES,
   FLAG_COLUMNS,
   FLAG_COMPLETE,
+  FLAG_PROFILE,
   FLAG_SEALED,
   FLAG_SNAPPY,
   FLAG_STREAMED,
@@ -18,6 +19,7 @@ import {
   MAGIC,
   VERSION,
 } from './format.ts';
+import { NAME_BYTES, type ProfileName, packName, unpackName } from './named-profile.ts';
 import { encryptInto } from './seal/cipher.ts';
 import { MARK_BYTES, type SealMark, TAG_BYTES, unpackMark } from './seal/mark.ts';
 import type { Seal } from './seal/sealer.ts';
@@ -25,9 +27,22 @@ import { packStreamed, unpackStreamed } from './streamed-header.ts';
 import type { BlockHeader } from './types.ts';
 
 /** How the body is stored. */
-export type Encoding = 'rows' | 'zstd' | 'columns' | 'snappy';
+export type Encoding = 'rows' | 'zstd' | 'columns' | 'snappy' | 'profile';
 
-const FLAG_OF = { rows: 0, zstd: FLAG_ZSTD, columns: FLAG_COLUMNS, snappy: FLAG_SNAPPY } as const;
+/** A body as it is stored; `profile`: the one it is encoded by. */
+export interface StoredBody {
+  readonly body: Buffer;
+  readonly encoding: Encoding;
+  readonly profile?: ProfileName;
+}
+
+const FLAG_OF = {
+  rows: 0,
+  zstd: FLAG_ZSTD,
+  columns: FLAG_COLUMNS,
+  snappy: FLAG_SNAPPY,
+  profile: FLAG_PROFILE,
+} as const;
 
 /** The header with what only the codec itself needs. */
 export interface Envelope {
@@ -37,6 +52,8 @@ export interface Envelope {
   readonly bodyStart: number;
   /** How it is sealed; null: it is not. */
   readonly mark: SealMark | null;
+  /** Which profile its body needs; null: none. */
+  readonly profile: ProfileName | null;
 }
 
 export function corrupt(why: string, facts: Record<string, unknown> = {}): DroverError {
@@ -46,12 +63,19 @@ export function corrupt(why: string, facts: Record<string, unknown> = {}): Drove
 /** One block in one buffer: header, then `body` as stored, sealed with `seal`. `rawBytes` is the body's length before compression. */
 export function assembleBlock(
   header: BlockHeader,
-  { body, encoding }: { readonly body: Buffer; readonly encoding: Encoding },
+  { body, encoding, profile }: StoredBody,
   rawBytes: number,
   seal: Seal | null = null,
 ): Buffer {
   const strings = [header.source, header.database, header.tenant, header.systemId].map((s) => Buffer.from(s));
-  const streamed = header.streamed === undefined ? NOTHING : packStreamed(header.streamed);
+  assert((encoding === 'profile') === (profile !== undefined), 'a body by a profile names it');
+  assert(profile === undefined || header.streamed === undefined, 'profiles are for what has committed');
+  const streamed =
+    header.streamed !== undefined
+      ? packStreamed(header.streamed)
+      : profile !== undefined
+        ? packName(profile)
+        : NOTHING;
   const mark = seal?.mark ?? NOTHING;
   const headerBytes =
     strings.reduce((sum, s) => sum + 1 + s.length, FIXED_HEADER_BYTES) + streamed.length + mark.length;
@@ -129,17 +153,13 @@ export function openEnvelope(block: Buffer): Envelope {
   if (encoding === 'rows' && rawBytes !== plainBytes)
     throw corrupt('its body has two lengths', { rawBytes, bodyBytes });
   const mark = fieldsEnd === headerBytes ? null : unpackMark(block.subarray(fieldsEnd, headerBytes));
-  return {
-    header: readFields(block, fieldsEnd, flags),
-    encoding,
-    rawBytes,
-    bodyStart: headerBytes,
-    mark,
-  };
+  const profile = encoding === 'profile' ? nameBefore(block, fieldsEnd, flags) : null;
+  const header = readFields(block, profile === null ? fieldsEnd : fieldsEnd - NAME_BYTES, flags);
+  return { header, encoding, rawBytes, bodyStart: headerBytes, mark, profile };
 }
 
 function encodingOf(flags: number): Encoding {
-  switch (flags & (FLAG_ZSTD | FLAG_COLUMNS | FLAG_SNAPPY)) {
+  switch (flags & (FLAG_ZSTD | FLAG_COLUMNS | FLAG_SNAPPY | FLAG_PROFILE)) {
     case 0:
       return 'rows';
     case FLAG_ZSTD:
@@ -148,9 +168,18 @@ function encodingOf(flags: number): Encoding {
       return 'columns';
     case FLAG_SNAPPY:
       return 'snappy';
+    case FLAG_PROFILE:
+      return 'profile';
     default:
       throw corrupt('its body is encoded in two ways');
   }
+}
+
+function nameBefore(block: Buffer, end: number, flags: number): ProfileName {
+  const at = end - NAME_BYTES;
+  if (at < FIXED_HEADER_BYTES + 4 || (flags & FLAG_STREAMED) !== 0)
+    throw corrupt('its body is by a profile and it names none');
+  return unpackName(block, at);
 }
 
 function readFields(block: Buffer, headerBytes: number, flags: number): BlockHeader {
@@ -223,6 +252,15 @@ export function peekSeal(block: Buffer): { readonly tenant: TenantId; readonly k
   const end = start + (block[at] ?? 0);
   if (end > markAt) return null;
   return { tenant: block.toString('utf8', start, end) as TenantId, keyId: block.readUInt32BE(markAt) };
+}
+
+/** Which profile a block needs, without a look at the checksum; null: none, or no block. As {@link peekSeal}. */
+export function peekProfile(block: Buffer): ProfileName | null {
+  const flags = block.length < FIXED_HEADER_BYTES ? 0 : (block[5] ?? 0);
+  if ((flags & FLAG_PROFILE) === 0) return null;
+  const end = block.readUInt16BE(6) - ((flags & FLAG_SEALED) === 0 ? 0 : MARK_BYTES);
+  const at = end - NAME_BYTES;
+  return at < FIXED_HEADER_BYTES || end > block.length ? null : unpackName(block, at);
 }
 
 /** Reads and checks the header; the checksum covers the body too. @throws DroverError `block.corrupt`, `block.version` */

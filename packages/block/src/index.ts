@@ -1,7 +1,22 @@
 export { BlockWriter } from './block-writer.ts';
+export {
+  decodeWithProfile,
+  encodeWithProfile,
+  learn,
+  openProfile,
+  Profile,
+} from './columnar/profile.ts';
 export { RAW_BYTES_MAX, RELATIONS_MAX, VERSION } from './format.ts';
-export { isStreamed, peekSeal, readHeader, sealedUnder } from './header.ts';
-export { COMPRESSIONS, type Compression, Packer } from './packing.ts';
+export { isStreamed, peekProfile, peekSeal, readHeader, sealedUnder } from './header.ts';
+export {
+  canBeNamed,
+  checkOf,
+  type KnownProfiles,
+  PROFILES_BYTES_MAX,
+  type ProfileName,
+} from './named-profile.ts';
+export { COMPRESSIONS, type Compression, Packer, type Scope, type ScopedProfiles } from './packing.ts';
+export { readProfileBlock, writeProfileBlock } from './profile-block.ts';
 export * from './seal/index.ts';
 export type {
   StreamedCommit,

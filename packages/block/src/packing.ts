@@ -1,9 +1,13 @@
 /**
  * How a block's body is stored: as rows compressed by zstd or snappy, as columns, or as it is. Columns take a third to a half fewer bytes than zstd and several times
- * its CPU (docs/benchmarks.md), so `auto` uses them for blocks of some size while there is time, and zstd while catching up.
+ * its CPU (docs/benchmarks.md), so `auto` uses them for blocks of some size while there is time, and zstd while catching up. Smaller ones, which neither makes
+ * much smaller, it stores by a profile of their tenant's, where there is one.
  */
+
+import type { TenantId } from '@drover/core';
 import { encodeColumnar, PlanCache } from './columnar/encode.ts';
-import type { Encoding } from './header.ts';
+import type { StoredBody } from './header.ts';
+import type { ProfileName } from './named-profile.ts';
 import type { Sealer } from './seal/sealer.ts';
 import { compressSnappy, requireSnappy } from './snappy.ts';
 import { compress } from './zstd.ts';
@@ -11,9 +15,19 @@ import { compress } from './zstd.ts';
 export const COMPRESSIONS = ['auto', 'columns', 'zstd', 'snappy', 'none'] as const;
 export type Compression = (typeof COMPRESSIONS)[number];
 
-export interface Packed {
-  readonly body: Buffer;
-  readonly encoding: Encoding;
+/** Whose blocks are packed alike: those of one tenant in one stream. */
+export interface Scope {
+  readonly tenant: TenantId;
+  readonly token: string;
+  readonly partition: number;
+}
+
+/** Small bodies by profiles of their scope; who learns and publishes these decides which. */
+export interface ScopedProfiles {
+  /** Null: not by a profile. The body is only valid until the next call. */
+  encode(scope: Scope, raw: Buffer): { readonly body: Buffer; readonly profile: ProfileName } | null;
+  /** It was stored otherwise, in so many bytes. */
+  saw(scope: Scope, raw: Buffer, storedBytes: number): void;
 }
 
 /** Bodies smaller than this are stored as they are: a call costs more than it saves. */
@@ -30,16 +44,23 @@ export class Packer {
   readonly #plans: PlanCache | null;
   /** Seals what it is told to seal; null: nothing is. */
   readonly sealer: Sealer | null;
+  /** With `auto`; null: none. */
+  readonly #profiles: ScopedProfiles | null;
   /** Time is short: set by whoever knows. */
   hurried = false;
   /** Bytes given to be packed. */
   rawBytes = 0;
 
   /** @throws DroverError `config.invalid` when this process cannot compress that way */
-  constructor(compression: Compression, sealer: Sealer | null = null) {
+  constructor(
+    compression: Compression,
+    sealer: Sealer | null = null,
+    profiles: ScopedProfiles | null = null,
+  ) {
     if (compression === 'snappy') requireSnappy();
     this.#compression = compression;
     this.sealer = sealer;
+    this.#profiles = compression === 'auto' ? profiles : null;
     this.#plans = compression === 'auto' || compression === 'columns' ? new PlanCache() : null;
   }
 
@@ -53,8 +74,18 @@ export class Packer {
   }
 
   /** The body is only valid until the next call. */
-  pack(raw: Buffer): Packed {
+  pack(raw: Buffer, scope: Scope | null = null): StoredBody {
     this.rawBytes += raw.length;
+    if (scope === null || this.#profiles === null || this.hurried || raw.length >= AUTO_BYTES_MIN)
+      return this.#generic(raw);
+    const found = this.#profiles.encode(scope, raw);
+    if (found !== null) return { ...found, encoding: 'profile' };
+    const stored = this.#generic(raw);
+    this.#profiles.saw(scope, raw, stored.body.length);
+    return stored;
+  }
+
+  #generic(raw: Buffer): StoredBody {
     const columns = this.#columns(raw);
     if (columns !== null) return { body: columns, encoding: 'columns' };
     if (

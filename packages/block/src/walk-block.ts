@@ -6,10 +6,12 @@
  * A damaged body can still have let the visitor see its first records: callers act on a block only after
  * {@link walkBlock} has returned. (The checksum makes that a matter of a writer's bug, not of the network.)
  */
-import type { Lsn } from '@drover/core';
+import { DroverError, type Lsn } from '@drover/core';
 import { decodeColumnar } from './columnar/decode.ts';
+import { decodeWithProfile } from './columnar/profile.ts';
 import { Op, RAW_BYTES_MAX } from './format.ts';
 import { corrupt, type Envelope, openEnvelope } from './header.ts';
+import { checkOf, type KnownProfiles } from './named-profile.ts';
 import { type Opener, sealed } from './seal/opener.ts';
 import { decompressSnappy } from './snappy.ts';
 import type { BlockHeader, BlockVisitor, Relation, RelationColumn } from './types.ts';
@@ -20,9 +22,11 @@ export interface WalkOptions {
   readonly rawBytesMax?: number;
   /** For sealed blocks. Without it they are refused. */
   readonly opener?: Opener;
+  /** For bodies by a profile. Without them they are refused. */
+  readonly profiles?: KnownProfiles;
 }
 
-/** @throws DroverError `block.corrupt`, `block.version`, `block.codec`, `block.sealed`; whatever the visitor throws passes through. */
+/** @throws DroverError `block.corrupt`, `block.version`, `block.codec`, `block.sealed`, `block.profile`; whatever the visitor throws passes through. */
 export function walkBlock(block: Buffer, visitor: BlockVisitor, options: WalkOptions = {}): BlockHeader {
   const envelope = openEnvelope(block);
   const cap = options.rawBytesMax ?? RAW_BYTES_MAX;
@@ -33,7 +37,7 @@ export function walkBlock(block: Buffer, visitor: BlockVisitor, options: WalkOpt
     });
   }
   const stored = storedBody(block, envelope, options.opener);
-  new Walker(bodyOf(envelope, stored), visitor, envelope.header).run();
+  new Walker(bodyOf(envelope, stored, options.profiles), visitor, envelope.header).run();
   return envelope.header;
 }
 
@@ -44,7 +48,8 @@ function storedBody(block: Buffer, { header, mark, bodyStart }: Envelope, opener
   return opener.open(header.tenant, mark, block, bodyStart);
 }
 
-function bodyOf({ encoding, rawBytes }: Envelope, stored: Buffer): Buffer {
+function bodyOf(envelope: Envelope, stored: Buffer, profiles?: KnownProfiles): Buffer {
+  const { encoding, rawBytes } = envelope;
   switch (encoding) {
     case 'rows':
       return stored;
@@ -54,7 +59,31 @@ function bodyOf({ encoding, rawBytes }: Envelope, stored: Buffer): Buffer {
       return decompressSnappy(stored, rawBytes);
     case 'columns':
       return decodeColumnar(stored, rawBytes);
+    case 'profile':
+      return byProfile(envelope, stored, profiles);
   }
+}
+
+function byProfile(
+  { header, profile, rawBytes }: Envelope,
+  stored: Buffer,
+  profiles?: KnownProfiles,
+): Buffer {
+  const { tenant } = header;
+  const known = profile === null ? null : (profiles?.find(tenant, profile) ?? null);
+  if (
+    profile === null ||
+    known === null ||
+    checkOf(known) !== profile.check ||
+    known.model.tenant !== tenant
+  ) {
+    throw new DroverError(
+      'block.profile',
+      `a block of tenant ${tenant} needs the profile at ${profile?.seq}, which is not there`,
+      { facts: { tenant, seq: profile?.seq }, hint: 'it has left the stream: copy the tenant anew' },
+    );
+  }
+  return decodeWithProfile(stored, known, rawBytes);
 }
 
 const IDENTITIES: Readonly<Record<number, Relation['identity']>> = {

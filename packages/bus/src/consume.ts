@@ -7,7 +7,7 @@ import type { JsMsg } from '@nats-io/jetstream';
 import { ChunkAssembler } from './chunks.ts';
 import type { Bus } from './connect.ts';
 import { H_CHUNK, H_GROUP, H_TRACE, parseChunk, parseGroup } from './headers.ts';
-import { FENCE_TOKEN, parseSubject, streamName, subjectOf } from './names.ts';
+import { isAside, parseSubject, streamName, subjectOf } from './names.ts';
 import { type Anchor, readOrdered } from './ordered.ts';
 
 export interface ConsumeOptions {
@@ -70,7 +70,7 @@ export async function* consume(
 
 function wholeOf(message: JsMsg, chunks: ChunkAssembler): InMessage | undefined {
   const token = parseSubject(message.subject)?.token;
-  if (token === undefined || token === FENCE_TOKEN) {
+  if (token === undefined || isAside(token)) {
     chunks.interrupt();
     return undefined;
   }

@@ -8,6 +8,7 @@ export { type LeaseView, watchLeases } from './lease-bucket.ts';
 export * from './names.ts';
 export { type Anchor, checkAnchor } from './ordered.ts';
 export { holdsPlace, lastPlace, type StreamPlace } from './place.ts';
+export { readProfileMessage } from './profile-message.ts';
 export * from './publisher.ts';
 export { type ResumeMarks, readResumeMarks, type TenantMark } from './resume.ts';
 export * from './rpc.ts';

@@ -6,11 +6,19 @@ export const HEARTBEAT_TOKEN = '_heartbeat';
 /** Token of the empty messages with which a publisher shuts its predecessors out; see `fence.ts`. */
 export const FENCE_TOKEN = '_fence';
 
+/** Token of profiles (`@drover/block`), which blocks behind them name by their sequence: fetched when needed, and passed over by whoever reads in order. */
+export const PROFILE_TOKEN = '_profile';
+
+/** Not for readers in order. */
+export function isAside(token: string | undefined): boolean {
+  return token === FENCE_TOKEN || token === PROFILE_TOKEN;
+}
+
 export function streamName(cluster: ClusterId, partition: number): string {
   return `DROVER_CDC_${cluster}_${partition}`;
 }
 
-/** `token` is a tenant's token (core's `tenantToken`), {@link HEARTBEAT_TOKEN} or {@link FENCE_TOKEN}. */
+/** `token` is a tenant's token (core's `tenantToken`) or one of ours: {@link HEARTBEAT_TOKEN}, {@link FENCE_TOKEN}, {@link PROFILE_TOKEN}. */
 export function subjectOf(cluster: ClusterId, partition: number, token: string): string {
   return `drover.cdc.${cluster}.${partition}.${token}`;
 }

@@ -16,6 +16,8 @@ export interface OutMessage {
   readonly part: number;
   readonly complete: boolean;
   readonly traceparent?: string;
+  /** Called when the message is handed in, with the sequence it will have; not when it has to be cut in pieces. */
+  readonly onSeq?: (seq: number) => void;
 }
 
 /** full: the stream or the server has no room; unreachable: no answer, or no JetStream. Both are waited out. */

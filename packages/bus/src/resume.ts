@@ -15,7 +15,7 @@ import {
   parseLast,
   parseMessageId,
 } from './headers.ts';
-import { FENCE_TOKEN, parseSubject, streamName } from './names.ts';
+import { FENCE_TOKEN, PROFILE_TOKEN, parseSubject, streamName } from './names.ts';
 import { readOrdered } from './ordered.ts';
 import type { StreamState } from './stream.ts';
 
@@ -79,7 +79,8 @@ export async function readEnd(
       const chunk = parseChunk(header(H_CHUNK));
       const whole = chunk === undefined || chunk.index === chunk.count - 1;
       const ours = parseMessageId(header(H_ID))?.origin === last.source.origin;
-      if (token !== undefined && mark !== undefined && whole && ours) perTenant.set(token, mark);
+      if (token !== undefined && token !== PROFILE_TOKEN && mark !== undefined && whole && ours)
+        perTenant.set(token, mark);
       if (message.seq < last.seq) continue;
       const { systemId, generation, origin } = last.source;
       return { origin, marks: { ...last.group, systemId, generation, perTenant } };

@@ -75,6 +75,7 @@ export class Sequencer {
     const group = formatGroup(this.#groups.begin(origin, span), safeLsn);
     for (const message of messages) {
       const pieces = cut(message.block, room);
+      if (pieces.length === 1) message.onSeq?.(this.#assigned + 1);
       for (const [i, piece] of pieces.entries()) {
         const headers = {
           [H_GROUP]: group,

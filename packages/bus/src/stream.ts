@@ -4,7 +4,7 @@ import { JetStreamApiError, type StreamConfig, type StreamInfo } from '@nats-io/
 import { busError, isStreamMissing } from './bus-error.ts';
 import { type Bus, versionAtLeast } from './connect.ts';
 import { H_ID, isMessageOf, parseChunk } from './headers.ts';
-import { FENCE_TOKEN, parseSubject, streamName } from './names.ts';
+import { isAside, parseSubject, streamName } from './names.ts';
 
 export interface StreamOptions {
   readonly cluster: ClusterId;
@@ -165,8 +165,8 @@ export async function lastBlock(
     const message = await bus.read(() => bus.jsm.streams.getMessage(name, { seq }));
     if (message === null) continue;
     const chunk = parseChunk(message.header.get('Drover-Chunk'));
-    const fence = parseSubject(message.subject)?.token === FENCE_TOKEN;
-    if (!fence && (chunk === undefined || chunk.index === chunk.count - 1))
+    const aside = isAside(parseSubject(message.subject)?.token);
+    if (!aside && (chunk === undefined || chunk.index === chunk.count - 1))
       return { seq, created, storedMs: message.time.getTime() };
   }
   return { seq: 0, created, storedMs: null };

@@ -130,6 +130,10 @@ export const CATALOGUE = {
     disposition: 'park',
     doc: 'A block is sealed under a key that this reader does not have; the text names the tenant, the key and why. When the master key was not given to this process or is not the right one, give it (`[security] master_key`): the tenant goes on by itself. When the keys were shredded, nothing opens the block again: `drover tenant seal`, then copy the tenant anew.',
   },
+  'block.profile': {
+    disposition: 'park',
+    doc: 'A block is stored by a profile of its tenant (`[cdc] compression = "auto"`), and the message with that profile has left the stream or is another one. That takes a replica that lags by nearly all of `[nats] max_age`, or a bus that took nothing for as long. Copy the tenant anew: `drover tenant replicate <tenant> --to <cluster> --anew`.',
+  },
   'key.unavailable': {
     disposition: 'retry',
     doc: 'The changes of a tenant are to be sealed and its key cannot be had: the master key is missing or of another generation, or the bucket `drover_keys` has lost it. Nothing is published unsealed: the reader stands still until it can be had, for `[cdc] key_patience` at most, and the source keeps its WAL; then the rows of that tenant are withheld (`apply.withheld`).',

@@ -5,6 +5,7 @@ import type { BatchResult } from './apply/batch.ts';
 export interface ApplyMetrics {
   applied(source: string, result: BatchResult, seconds: number): void;
   lag(tenants: readonly TenantLag[]): void;
+  fetchedProfile(source: string): void;
 }
 
 /** One tenant's state, as `apply.<cluster>.lag` answers it. */
@@ -28,6 +29,11 @@ export const applyMetrics = defineMetrics({
   blocks: counter('drover_apply_blocks_total', 'Blocks read, by what became of them.', [...FEED, 'outcome']),
   ledger: counter('drover_apply_ledger_total', 'Ledger rows written, by kind.', [...FEED, 'kind']),
   batches: histogram('drover_apply_batch_seconds', 'Time from taking a batch to its commit.', FEED),
+  profiles: counter(
+    'drover_apply_profiles_total',
+    'Profiles fetched from a stream, which small blocks need.',
+    FEED,
+  ),
   lag: gauge(
     'drover_apply_lag_seconds',
     'Lag of a tenant, 0 when it is held here no more; the largest of those without a name of their own under `other`.',
@@ -38,11 +44,12 @@ export const applyMetrics = defineMetrics({
 
 /** @param topTenants `[telemetry] top_tenants`: so many tenants have a name of their own in labels (I9) */
 export function openApplyMetrics(metrics: Metrics, cluster: string, topTenants: number): ApplyMetrics {
-  const { rows, transactions, blocks, ledger, batches, lag, feeds } = applyMetrics.on(metrics);
+  const { rows, transactions, blocks, ledger, batches, profiles, lag, feeds } = applyMetrics.on(metrics);
   const label = new TenantLabel(topTenants);
   /** Labels that have a lag: a gauge keeps its value until it gets another. */
   const shown = new Set<string>();
   return {
+    fetchedProfile: (source) => profiles.add(1, { cluster, source }),
     applied(source, result, seconds) {
       const labels = { cluster, source };
       if (result.rows > 0) rows.add(result.rows, labels);

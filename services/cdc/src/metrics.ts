@@ -33,6 +33,17 @@ export const cdcMetrics = defineMetrics({
     'Blocks stored otherwise because of a fault in the encoding as columns: a bug to be reported; nothing is lost.',
     READER,
   ),
+  profiled: counter(
+    'drover_cdc_profile_blocks_total',
+    'Small blocks stored by a profile of their tenant.',
+    READER,
+  ),
+  profiles: gauge('drover_cdc_profiles', 'Profiles of tenants in use.', READER),
+  profileFaults: counter(
+    'drover_cdc_profile_faults_total',
+    'Blocks stored otherwise, and profiles not learnt, because of a fault in the encoding by profiles: a bug to be reported; nothing is lost.',
+    READER,
+  ),
   sealed: counter(
     'drover_cdc_sealed_blocks_total',
     'Blocks of sealed tenants, encrypted with their keys.',

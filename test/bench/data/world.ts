@@ -21,6 +21,7 @@ export interface ReplicationWorld {
   readonly database: string;
   readonly source: pg.Client;
   readonly sourcePort: number;
+  readonly natsUrl: string;
   /** One more superuser's connection. */
   connect(cluster: 'east' | 'west' | 'north'): Promise<pg.Client>;
   readonly drover: Peer;
@@ -90,6 +91,7 @@ export async function startReplicationWorld(input: WorldInput): Promise<Replicat
       database: DATABASE,
       source,
       sourcePort: sourceServer.port,
+      natsUrl: nats.url,
       connect: (cluster) => serverNamed(servers, cluster).connect(),
       drover,
       native,

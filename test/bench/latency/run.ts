@@ -15,7 +15,7 @@ import { summarize } from '../lib/report.ts';
 import { SUPER_PASSWORD } from '../lib/servers.ts';
 import { percentile } from '../lib/stats.ts';
 import { probe } from './probe.ts';
-import { LIVE_SCHEMA, LIVE_SCRIPT, LIVE_TABLES, REPLICA_SCHEMA, ROWS_EACH } from './tables.ts';
+import { LIVE_SCHEMA, LIVE_TABLES, liveScript, REPLICA_SCHEMA, ROWS_EACH } from './tables.ts';
 
 /** The load runs alone for this long before probes count: a reader in JavaScript is compiled while it runs. */
 const WARM_UP_S = 3;
@@ -51,7 +51,7 @@ export async function benchLatency(context: BenchContext): Promise<BenchResult> 
       { peer: world.native, listener: await world.connect('north') },
     ];
     const script = join(world.folder, 'live.sql');
-    writeFileSync(script, LIVE_SCRIPT);
+    writeFileSync(script, liveScript(TENANTS));
     const cases: BenchResult['cases'][number][] = [];
     const achieved: Record<string, number[]> = {};
     for (const rate of options.rates) {

@@ -29,8 +29,8 @@ BEGIN PERFORM pg_catalog.pg_notify('${PROBE_CHANNEL}', NEW.id::pg_catalog.text);
 CREATE TRIGGER tell_probe AFTER INSERT ON probe FOR EACH ROW EXECUTE FUNCTION tell_probe();
 ALTER TABLE probe ENABLE ALWAYS TRIGGER tell_probe;`;
 
-/** pgbench's script. */
-export const LIVE_SCRIPT = `\\set t random(0, ${TENANTS - 1})
+/** pgbench's script, of so many tenants alike. */
+export const liveScript = (tenants: number): string => `\\set t random(0, ${tenants - 1})
 \\set k random(0, ${KEYS - 1})
 SELECT live_transaction(:t, :k);
 `;

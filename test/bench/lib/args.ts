@@ -13,6 +13,7 @@ export const BENCHES = [
   'compression',
   'codecs',
   'sealing',
+  'small',
 ] as const;
 export type BenchName = (typeof BENCHES)[number];
 
@@ -51,7 +52,7 @@ export const HELP = `npm run bench -- [flags]
   --rows n          rows of one case and round, in steps of ${ROWS_STEP} (default 1000000); of fairness: of the large transaction,
                     270 bytes each (8000000: 2 GB)
   --rates a,b       transactions a second of latency (default 500,2000)
-  --seconds n       of one measurement of latency, fairness and the proxy (default 10)
+  --seconds n       of one measurement of latency, fairness, the proxy and small (default 10)
   --stream-above s  from which size on the reader has transactions come before they have committed, for example 8MiB (data, huge, fairness)
   --quick           one short round of everything, for a first look
   --profile dir     CPU profiles of Drover's services go there

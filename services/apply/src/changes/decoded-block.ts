@@ -4,6 +4,7 @@
  */
 import { type BlockHeader, type BlockVisitor, type Relation, walkBlock } from '@drover/block';
 import type { Lsn } from '@drover/core';
+import type { Profiling } from './profiles.ts';
 import { type TargetRules, walkThrough } from './target-rules.ts';
 import type { Unsealing } from './unseal.ts';
 
@@ -61,15 +62,20 @@ const ROW_BLOCK_BYTES_MAX = 0x4400_0000;
 export interface Reading {
   /** Keys of sealed tenants. */
   readonly unsealing: Pick<Unsealing, 'opener'>;
+  /** Of small blocks. */
+  readonly profiling: Pick<Profiling, 'known'>;
   /** Of this target; null: rows are read as they were published. */
   readonly rules: TargetRules | null;
 }
 
-/** @throws DroverError `block.corrupt`, `block.version`, `block.sealed`, and `apply.schema` when a rule does not fit */
+/** @throws DroverError `block.corrupt`, `block.version`, `block.sealed`, `block.profile`, and `apply.schema` when a rule does not fit */
 export function decodeBlock(data: Buffer, header: BlockHeader, reading?: Reading): DecodedBlock {
   const collector = new Collector(header);
   const bounds = { rawBytesMax: ROW_BLOCK_BYTES_MAX };
-  const limits = reading === undefined ? bounds : { ...bounds, opener: reading.unsealing.opener };
+  const limits =
+    reading === undefined
+      ? bounds
+      : { ...bounds, opener: reading.unsealing.opener, profiles: reading.profiling.known };
   const transforms = reading?.rules?.for(header.tenant) ?? null;
   if (transforms === null) walkBlock(data, collector, limits);
   else walkThrough(data, collector, transforms, limits);

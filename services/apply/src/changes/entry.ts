@@ -21,7 +21,7 @@ export interface Entry {
   /** Transactions `from` to `to - 1` of the block; the rest is not this entry's. */
   readonly from: number;
   readonly to: number;
-  /** Why its body could not be read. A `block` with one is sealed and could not be opened: of that the header alone is known. */
+  /** Why its body could not be read. A `block` with one is whole and lacks a key or a profile: of that the header alone is known. */
   readonly error: DroverError | null;
   readonly traceparent: string | undefined;
   /** Everything of the source that commits at or before it stands before this message. */
@@ -84,7 +84,7 @@ export function toEntry(message: InMessage, database: string, reading?: Reading)
       error instanceof DroverError
         ? error
         : new DroverError('block.corrupt', 'a block could not be read', { cause: error });
-    if (header !== undefined && wrapped.code === 'block.sealed')
+    if (header !== undefined && LACKS.has(wrapped.code))
       return {
         ...base,
         kind: 'block',
@@ -96,6 +96,9 @@ export function toEntry(message: InMessage, database: string, reading?: Reading)
     return { ...base, kind: 'damaged', tenant: tenantOf(message.token), error: wrapped };
   }
 }
+
+/** What the block is not to blame for. */
+const LACKS: ReadonlySet<string> = new Set(['block.sealed', 'block.profile']);
 
 function earlyOf(header: BlockHeader): EarlyHeader | null {
   const { streamed } = header;

@@ -51,6 +51,7 @@ function entryOf(rules: TargetRules | null, tenant = 'acme') {
   const message = { seq: 1, firstSeq: 1, token: tenant, data, timeMs: 0, pending: 0, safeLsn: 0n as Lsn };
   return toEntry({ ...message, traceparent: undefined } as never, 'app', {
     unsealing: { opener: new Opener({ find: () => null }) },
+    profiling: { known: { find: () => null } },
     rules,
   });
 }

@@ -38,7 +38,7 @@ beforeEach(() => {
   fetcher = new KeyFetcher(keys, () => nowMs);
 });
 
-const reading = () => ({ unsealing: fetcher, rules: null });
+const reading = () => ({ unsealing: fetcher, profiling: { known: { find: () => null } }, rules: null });
 
 const message = (sealer: Sealer | null, streamed?: StreamedHeader) =>
   messageOf(['hidden'], { streamed, packer: new Packer('none', sealer) });

@@ -5,6 +5,7 @@ import type { ConnectOptions } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { BatchResult } from '../apply/batch.ts';
 import type { Pause } from '../apply/route.ts';
+import type { Profiling } from '../changes/profiles.ts';
 import type { TargetRules } from '../changes/target-rules.ts';
 import type { Unsealing } from '../changes/unseal.ts';
 import type { Board } from '../ddl/board.ts';
@@ -30,6 +31,8 @@ export interface PipelineDeps {
   readonly slots: StreamedSlots;
   /** Keys of sealed tenants. */
   readonly unsealing: Unsealing;
+  /** Profiles of small blocks. */
+  readonly profiling: Profiling;
   /** Null: rows are written as they are published. */
   readonly rules: TargetRules | null;
   /** Of all pipelines of a target. */

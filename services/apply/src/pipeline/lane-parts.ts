@@ -107,8 +107,7 @@ export class LaneParts {
   ): Promise<{ result: BatchResult; last: number }> {
     const { deps, created, signal } = this.#options;
     const commit = await lane.queue.one(signal);
-    const { bus, source, partition, unsealing, rules } = deps;
-    const parts = readAgain({ bus, source, partition, created, signal, unsealing, rules }, commit, header);
+    const parts = readAgain({ ...deps, created, signal }, commit, header);
     const next = async (): Promise<Entry> => {
       const { value, done } = await parts.next();
       if (done === true || value === undefined) throw cancelled();

@@ -95,6 +95,8 @@ export async function feedLane(lane: Lane, options: LanesOptions): Promise<void>
     for await (const message of messages) {
       const key = deps.unsealing.ready(message.data);
       if (key !== null) await key;
+      const profile = deps.profiling.ready(message.data);
+      if (profile !== null) await profile;
       await lane.queue.push(toEntry(message, deps.database, deps));
       if (lane.stop.signal.aborted) break;
     }

@@ -86,6 +86,7 @@ it('in the lane of one tenant is not that tenant’s poison', async () => {
       board: new Board(1),
       slots: new StreamedSlots(),
       unsealing: { opener: new Opener({ find: () => null }), ready: () => null },
+      profiling: { known: { find: () => null }, ready: () => null },
       rules: null,
       turns: new Turns({ atOnce: 2 }),
       weightOf: () => 1,

@@ -1,12 +1,13 @@
 /** What runs while the lease of a target cluster is held: its pipelines and look-outs, and what they know about their tenants. */
 import { availableParallelism } from 'node:os';
-import { type Bus, publishEvent } from '@drover/bus';
+import { type Bus, publishEvent, readProfileMessage } from '@drover/bus';
 import { type ClusterConfig, type Config, roleConnection } from '@drover/config';
 import { formatLsn, type TenantId, Turns } from '@drover/core';
 import { originName, PgPool } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { Rule } from '@drover/transform';
 import type { BatchResult } from '../apply/batch.ts';
+import { ProfileCache, ProfileFetcher } from '../changes/profiles.ts';
 import { TargetRules } from '../changes/target-rules.ts';
 import { type FetchedKeys, KeyFetcher } from '../changes/unseal.ts';
 import { Board } from '../ddl/board.ts';
@@ -160,6 +161,7 @@ export class Period {
     for (const { name: source } of config.clusters) {
       if (source === cluster) continue;
       const board = new Board(nats.partitions);
+      const profiles = new ProfileCache();
       for (let partition = 0; partition < nats.partitions; partition++) {
         const origin = originName(source, partition);
         this.#pipelines.push(
@@ -177,6 +179,14 @@ export class Period {
             board,
             slots: this.#slots,
             unsealing: this.#unsealing,
+            profiling: new ProfileFetcher({
+              cache: profiles,
+              partition,
+              database,
+              read: (seq) => readProfileMessage(bus, { cluster: source, partition }, seq),
+              unsealing: this.#unsealing,
+              fetched: () => metrics.fetchedProfile(source),
+            }),
             rules,
             turns: this.#turns,
             weightOf,

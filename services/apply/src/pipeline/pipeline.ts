@@ -218,7 +218,7 @@ export class Pipeline {
   }
 
   async #feed(queue: EntryQueue, start: Start, signal: AbortSignal): Promise<void> {
-    const { bus, source, partition, database, unsealing } = this.deps;
+    const { bus, source, partition, database, unsealing, profiling } = this.deps;
     const stop = (): void => queue.end(); // a full queue must not hold the shutdown up
     signal.addEventListener('abort', stop, { once: true });
     try {
@@ -234,6 +234,8 @@ export class Pipeline {
         this.#pending = message.pending;
         const key = unsealing.ready(message.data);
         if (key !== null) await key;
+        const profile = profiling.ready(message.data);
+        if (profile !== null) await profile;
         await queue.push(toEntry(message, database, this.deps));
       }
     } finally {

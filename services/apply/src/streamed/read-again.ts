@@ -7,6 +7,7 @@ import { type Bus, consume, HEARTBEAT_TOKEN } from '@drover/bus';
 import { assert, type ClusterId, cancelled, DroverError, type TenantId, tenantToken } from '@drover/core';
 import { decodeBlock } from '../changes/decoded-block.ts';
 import type { Entry } from '../changes/entry.ts';
+import type { Profiling } from '../changes/profiles.ts';
 import type { TargetRules } from '../changes/target-rules.ts';
 import type { Unsealing } from '../changes/unseal.ts';
 import { committedAt, withoutRolledBack } from './part-rows.ts';
@@ -19,6 +20,7 @@ export interface Again {
   readonly rules: TargetRules | null;
   readonly signal: AbortSignal;
   readonly unsealing: Unsealing;
+  readonly profiling: Profiling;
 }
 
 /** The commit of a streamed transaction, as its block's header says it. */

@@ -5,12 +5,20 @@
  *
  * Longer than our files are: open blocks, finished ones and what is said of them are counted together, and a flush takes them in one step.
  */
-import { type BlockHeader, BlockWriter, Packer, type StreamedHeader } from '@drover/block';
+import {
+  type BlockHeader,
+  BlockWriter,
+  Packer,
+  type Scope,
+  type StreamedHeader,
+  writeProfileBlock,
+} from '@drover/block';
 import type { ClusterId, Epoch, Lsn, TenantId } from '@drover/core';
-import { assert, formatLsn, LSN_MAX, LSN_ZERO, must, tenantToken } from '@drover/core';
+import { assert, DroverError, formatLsn, LSN_MAX, LSN_ZERO, must, tenantToken } from '@drover/core';
 import { DDL_END_PREFIX } from '@drover/pg';
 import { writeDdl } from './ddl.ts';
 import { Marks } from './marks.ts';
+import type { Lesson, Profiles } from './profiles.ts';
 import { SpareWriters } from './spare-writers.ts';
 
 /** One message of a flush group; the same shape as the bus's OutMessage. */
@@ -24,6 +32,7 @@ export interface Outgoing {
   readonly complete: boolean;
   /** Of what has not committed: it says nothing about how far its token has come. */
   readonly unmarked?: boolean;
+  readonly onSeq?: (seq: number) => void;
 }
 
 export interface Group {
@@ -107,6 +116,7 @@ export class Lane {
   readonly partition: number;
   readonly marks: Marks;
   readonly packer: Packer;
+  readonly #profiles: Profiles | null;
   readonly #identity: LaneIdentity;
   /** Tenants with open blocks. */
   readonly #open = new Set<OpenTenant>();
@@ -136,9 +146,11 @@ export class Lane {
     identity: LaneIdentity,
     marks: Marks = new Marks(),
     packer: Packer = new Packer('zstd'),
+    profiles: Profiles | null = null,
   ) {
     this.partition = partition;
     this.packer = packer;
+    this.#profiles = profiles;
     this.#identity = identity;
     this.marks = marks;
   }
@@ -288,15 +300,17 @@ export class Lane {
     const begin = this.#begin;
     this.#begin = null;
     if (begin !== null) this.#announce(begin);
-    const messages = this.#finished.map((message) => this.#mark(message));
-    const first = must(messages[0], 'first message of a group');
+    const profiles = this.#profileMessages();
+    const blocks = this.#finished.map((message) => this.#mark(message));
+    const first = must(blocks[0], 'first message of a group');
+    const messages = [...profiles, ...blocks];
     const group: Group = {
       messages,
       safeLsn: this.marks.safeLsn,
       firstLsn: this.#firstPending,
-      lastLsn: messages.reduce((max, m) => (m.lastLsn > max ? m.lastLsn : max), first.lastLsn),
-      bytes: this.#finishedBytes,
-      earlyBytes: messages.reduce((sum, m) => sum + (m.unmarked === true ? m.block.length : 0), 0),
+      lastLsn: blocks.reduce((max, m) => (m.lastLsn > max ? m.lastLsn : max), first.lastLsn),
+      bytes: profiles.reduce((sum, { block }) => sum + block.length, this.#finishedBytes),
+      earlyBytes: blocks.reduce((sum, m) => sum + (m.unmarked === true ? m.block.length : 0), 0),
       anew: begin !== null,
     };
     this.#finished = [];
@@ -344,7 +358,7 @@ export class Lane {
     if (!writer.hasEarlier) return;
     const before = writer.size;
     const header = this.#header(open, open.earlierLsn, open.earlierTimeUs, 0, true);
-    this.#push(open, header, writer.finishEarlier(header, this.#packerOf(open, writer)));
+    this.#push(open, header, writer.finishEarlier(header, this.#packerOf(open, writer), this.#scopeOf(open)));
     this.openBytes += writer.size - before;
     open.firstLsn = open.lastLsn;
   }
@@ -352,7 +366,7 @@ export class Lane {
   #finishOpen(open: OpenTenant, part: number, complete: boolean): void {
     const writer = must(open.writer, 'writer of an open block');
     const header = this.#header(open, open.lastLsn, open.lastTimeUs, part, complete);
-    this.#push(open, header, writer.finish(header, this.#packerOf(open, writer)));
+    this.#push(open, header, writer.finish(header, this.#packerOf(open, writer), this.#scopeOf(open)));
     this.openBytes -= writer.size;
     open.writer = null;
     this.#open.delete(open);
@@ -366,6 +380,39 @@ export class Lane {
     return UNSEALED;
   }
 
+  /** Those with tokens of ours are nobody's, or several partitions'. */
+  #scopeOf({ tenant, token }: OpenTenant): Scope | null {
+    return this.#profiles === null || token.startsWith('_')
+      ? null
+      : { tenant, token, partition: this.partition };
+  }
+
+  /** Each in a message of its own, which readers in order pass over: where it stands in time is of no meaning. */
+  #profileMessages(): Outgoing[] {
+    const lessons = this.#profiles?.lessons(this.partition) ?? [];
+    return lessons.flatMap((lesson) => {
+      const block = this.#profileBlock(lesson);
+      if (block === null) return [];
+      const lsn = this.marks.safeLsn;
+      const place = { firstLsn: lsn, lastLsn: lsn, part: 0, complete: true };
+      const id = this.#idOf(PROFILE_TOKEN, lsn, 0);
+      return [{ token: PROFILE_TOKEN, block, id, ...place, onSeq: lesson.onSeq }];
+    });
+  }
+
+  /** Sealed as its tenant is; null: its key cannot be had. */
+  #profileBlock({ scope, profile }: Lesson): Buffer | null {
+    const lsn = this.marks.safeLsn;
+    const place = { firstLsn: lsn, lastLsn: lsn, part: 0, complete: true, commitTimeUs: 0n };
+    const header = { ...this.#identity, tenant: scope.tenant, epoch: 0 as Epoch, ...place };
+    try {
+      return writeProfileBlock(header, profile, this.packer);
+    } catch (error) {
+      if (error instanceof DroverError && error.code === 'key.unavailable') return null;
+      throw error;
+    }
+  }
+
   /** Notes how far the message's token has come with it; what has not committed says that it is where it was. */
   #mark(message: Outgoing): Outgoing {
     const { token, lastLsn, part, complete } = message;
@@ -375,13 +422,17 @@ export class Lane {
   }
 
   #push(open: Pick<OpenTenant, 'token'>, header: Header, block: Buffer, unmarked = false): void {
-    const { systemId, generation } = this.#identity;
     const { firstLsn, lastLsn, part, complete } = header;
-    const database = tenantToken(this.#identity.database as TenantId); // spelled like a tenant, for the same reasons
-    const id = `${systemId}.${generation}.${open.token}.${firstLsn.toString(16)}.${part}.${database}`;
+    const id = this.#idOf(open.token, firstLsn, part);
     const message = { token: open.token, block, id, firstLsn, lastLsn, part, complete };
     this.#finished.push(unmarked ? { ...message, unmarked } : message);
     this.#finishedBytes += block.length;
+  }
+
+  #idOf(token: string, firstLsn: Lsn, part: number): string {
+    const { systemId, generation } = this.#identity;
+    const database = tenantToken(this.#identity.database as TenantId); // spelled like a tenant, for the same reasons
+    return `${systemId}.${generation}.${token}.${firstLsn.toString(16)}.${part}.${database}`;
   }
 
   #announce(begin: Lsn): void {
@@ -399,10 +450,10 @@ export class Lane {
     };
     writer.begin(lsn, 0n, 0);
     writer.message(lsn, BEGIN_PREFIX, Buffer.from(JSON.stringify({ lsn: formatLsn(begin) })));
-    const blocks = this.#finished;
+    const behind = this.#finished;
     this.#finished = [];
     this.#push({ token: HEARTBEAT_TOKEN }, header, writer.finish(header));
-    this.#finished.push(...blocks);
+    this.#finished.push(...behind);
     if (begin < this.#firstPending) this.#firstPending = begin;
   }
 
@@ -428,3 +479,5 @@ type Header = Omit<BlockHeader, 'transactions' | 'changes'>;
 export const HEARTBEAT_TOKEN = '_heartbeat';
 /** Prefix of the message, in a block of that token, that says from where on the stream is whole. Written by readers into streams, never into a WAL. */
 const BEGIN_PREFIX = 'drover.begin';
+/** Of profiles, which no reader in order gets to see. */
+const PROFILE_TOKEN = '_profile';

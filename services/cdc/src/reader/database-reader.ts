@@ -42,6 +42,7 @@ import {
 import type { Logger } from '@drover/telemetry';
 import { Assembler } from '../capture/assembler.ts';
 import type { Group } from '../capture/lane.ts';
+import { Profiles } from '../capture/profiles.ts';
 import { checkIdentity, type SourceFacts } from '../capture/resume.ts';
 import { type PublishRules, RuledRows } from '../capture/ruled.ts';
 import { RuledMemory } from '../capture/ruled-memory.ts';
@@ -52,6 +53,7 @@ import { type StoredMark, writeRecord } from '../watch/reader-record.ts';
 import type { Bound, Lineage, ReplicaPositions } from '../watch/replica-positions.ts';
 import { FormChoice } from './form-choice.ts';
 import { KeyWait, sealedTenantOf } from './key-wait.ts';
+import { ThreadLearner } from './learner.ts';
 import { openLanes } from './open-lanes.ts';
 import { inTime } from './patience.ts';
 import { type Failpoint, type LaneFeed, Pump } from './pump.ts';
@@ -125,7 +127,9 @@ export class DatabaseReader {
   #lineage: Lineage | null = null;
   readonly #packer: Packer;
   readonly #sealer: Sealer;
-  #packed = { rawBytes: 0, faults: 0, sealed: 0 };
+  readonly #learner: ThreadLearner;
+  readonly #profiles: Profiles;
+  #packed = { rawBytes: 0, faults: 0, sealed: 0, profiled: 0, unlearnt: 0 };
   #pump: Pump | null = null;
   #everStreamed = false;
   #lastHeartbeatMs = 0;
@@ -143,7 +147,14 @@ export class DatabaseReader {
   constructor(options: DatabaseReaderOptions) {
     this.#options = options;
     this.#sealer = new Sealer(options.keys);
-    this.#packer = new Packer(options.config.cdc.compression, this.#sealer);
+    this.#learner = new ThreadLearner(options.database);
+    this.#profiles = new Profiles({
+      learner: this.#learner,
+      nowMs: () => performance.now(),
+      maxAgeMs: options.config.nats.maxAgeMs,
+      flows: (partition) => options.publishers[partition]?.state() === 'ready',
+    });
+    this.#packer = new Packer(options.config.cdc.compression, this.#sealer, this.#profiles);
     this.#labels = { cluster: options.cluster, database: options.database };
     this.#log = options.log.child(this.#labels);
     this.#keyWait = new KeyWait({
@@ -180,6 +191,7 @@ export class DatabaseReader {
     } finally {
       this.#state = 'stopped';
       this.#pump = null;
+      await this.#learner.close();
     }
   }
 
@@ -418,15 +430,23 @@ export class DatabaseReader {
     metrics.sealed.add(sealed - this.#packed.sealed, this.#labels);
     if (faults > this.#packed.faults)
       this.#log.error('a fault in the encoding as columns', { error: describeError(lastFault) });
-    this.#packed = { rawBytes, faults, sealed };
+    const { blocks: profiled, faults: unlearnt } = this.#profiles.counts;
+    metrics.profiled.add(profiled - this.#packed.profiled, this.#labels);
+    metrics.profiles.set(this.#profiles.active, this.#labels);
+    if (unlearnt > this.#packed.unlearnt)
+      this.#log.error('a fault in the encoding by profiles', {
+        error: describeError(this.#profiles.lastFault),
+      });
+    metrics.profileFaults.add(unlearnt - this.#packed.unlearnt, this.#labels);
+    this.#packed = { rawBytes, faults, sealed, profiled, unlearnt };
   }
 
   async #openLanes(source: SourceFacts, { record }: Facts): Promise<void> {
     const { publishers, tracer, config } = this.#options;
     const first = this.#lineage === null;
     const { durability } = config.nats;
-    const options = { ...this.#options, log: this.#log, durability, first, record, packer: this.#packer };
-    const opened = await openLanes(options, source);
+    const ours = { log: this.#log, packer: this.#packer, profiles: this.#profiles };
+    const opened = await openLanes({ ...this.#options, ...ours, durability, first, record }, source);
     this.#feeds = opened.map(({ lane, fed }) => {
       const publisher = publishers[lane.partition];
       assert(publisher !== undefined, 'a publisher for each partition');

@@ -3,7 +3,7 @@
  * that is this database's, found from the stream's end. The message ids name the database.
  */
 
-import { type Bus, parseSubject, streamName } from '@drover/bus';
+import { type Bus, PROFILE_TOKEN, parseSubject, streamName } from '@drover/bus';
 import { type ClusterId, type Lsn, parseLsn, type TenantId, tenantToken } from '@drover/core';
 import type { Mark } from '../capture/marks.ts';
 import type { FoundMarks } from '../capture/resume.ts';
@@ -56,7 +56,8 @@ export function parseMessage(
   if (systemId === undefined || safe === undefined || lastLsn === undefined) return null;
   const chunk = /^(\d+)\/(\d+)$/.exec(header('Drover-Chunk'));
   const whole = chunk === null || Number(chunk[1]) === Number(chunk[2]) - 1;
-  const mark = whole ? { lastLsn: parseLsn(lastLsn), part: Number(part), complete: complete === '1' } : null;
+  const marks = whole && token !== PROFILE_TOKEN;
+  const mark = marks ? { lastLsn: parseLsn(lastLsn), part: Number(part), complete: complete === '1' } : null;
   return {
     token,
     systemId,

@@ -9,6 +9,7 @@ import { type ClusterId, DroverError, formatLsn, type Lsn } from '@drover/core';
 import type { Logger } from '@drover/telemetry';
 import { Lane } from '../capture/lane.ts';
 import { Marks } from '../capture/marks.ts';
+import type { Profiles } from '../capture/profiles.ts';
 import { type FoundMarks, hasLostStream, resumeFrom, type SourceFacts } from '../capture/resume.ts';
 import type { ReaderRecord } from '../watch/reader-record.ts';
 import { readDatabaseMarks } from './found-marks.ts';
@@ -26,6 +27,7 @@ export interface OpenLanes {
   readonly record: ReaderRecord | null;
   readonly log: Logger;
   readonly packer: Packer;
+  readonly profiles: Profiles | null;
 }
 
 export interface OpenedLane {
@@ -36,14 +38,14 @@ export interface OpenedLane {
 
 /** @throws DroverError `bus.recreated`, `pg.identity_changed`, `bus.unreachable` */
 export async function openLanes(options: OpenLanes, source: SourceFacts): Promise<OpenedLane[]> {
-  const { bus, cluster, database, publishers, shared, first, packer } = options;
+  const { bus, cluster, database, publishers, shared, first, packer, profiles } = options;
   const identity = { source: cluster, database, systemId: source.systemId, generation: source.generation };
   const opened: OpenedLane[] = [];
   for (const [partition, publisher] of publishers.entries()) {
     const lastSeq = (await streamState(bus, cluster, partition))?.lastSeq ?? 0;
     const lost = first && (await hasLost(options, partition, lastSeq, source));
     if (lost) {
-      const lane = new Lane(partition, identity, beginAnew(options, partition, source), packer);
+      const lane = new Lane(partition, identity, beginAnew(options, partition, source), packer, profiles);
       lane.beginAt(mustConfirmed(source));
       opened.push({ lane, fed: lastSeq > 0 });
       continue;
@@ -51,7 +53,8 @@ export async function openLanes(options: OpenLanes, source: SourceFacts): Promis
     let found: FoundMarks | null = null;
     if (first)
       found = shared ? await readDatabaseMarks(bus, { cluster, partition, database }) : publisher.resume;
-    opened.push({ lane: new Lane(partition, identity, resumeFrom(found, source), packer), fed: lastSeq > 0 });
+    const lane = new Lane(partition, identity, resumeFrom(found, source), packer, profiles);
+    opened.push({ lane, fed: lastSeq > 0 });
   }
   return opened;
 }
