@@ -1,17 +1,20 @@
 /**
  * Random tables, random transactions of two sessions over several tenants, a first copy in their midst, capture and apply killed at random: each
- * replica ends as its source (I1 to I3, I10). `DROVER_SEED=<n> DROVER_CASES=1` repeats a case, `DROVER_CASES=1000` is the long run.
+ * replica ends as its source (I1 to I3, I10). Small blocks are stored by profiles learnt of a handful of others. `DROVER_SEED=<n> DROVER_CASES=1` repeats a case, `DROVER_CASES=1000` is the long run.
  */
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { RANDOM_TYPES, Random, randomTable, Writer } from './random-case.ts';
 import { DataWorld } from './world.ts';
 
 const CASES = Number(process.env['DROVER_CASES'] ?? 12);
 const SEED = Number(process.env['DROVER_SEED'] ?? Math.floor(Math.random() * 1e9));
-const TRANSACTIONS = 12;
+const TRANSACTIONS = 24;
 
 let world: DataWorld;
+/** Blocks stored by profiles. */
+let profiled = 0;
 beforeAll(async () => {
+  vi.stubEnv('DROVER_EAGER', '1');
   // The types of the installation have other numbers at the replica.
   world = await DataWorld.start({
     processes: true,
@@ -23,7 +26,10 @@ beforeAll(async () => {
   );
   await world.tenant('_shared');
 });
-afterAll(() => world.close());
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await world.close();
+});
 
 it.each(Array.from({ length: CASES }, (_, i) => SEED + i))('DROVER_SEED=%i', async (seed) => {
   const random = new Random(seed);
@@ -54,7 +60,7 @@ it.each(Array.from({ length: CASES }, (_, i) => SEED + i))('DROVER_SEED=%i', asy
         copying = world.copy(third);
         copying.catch(() => undefined); // awaited below
       }
-      if (random.chance(12)) {
+      if (random.chance(6)) {
         const service = random.pick(['cdc east', 'apply west'] as const);
         await world.end(service, 'kill');
         // Writing goes on meanwhile.
@@ -63,6 +69,8 @@ it.each(Array.from({ length: CASES }, (_, i) => SEED + i))('DROVER_SEED=%i', asy
     }
     await copying;
     await world.same(tables.map((t) => t.name));
+    profiled += await metricOf('drover_cdc_profile_blocks_total');
+    expect(await metricOf('drover_cdc_profile_faults_total')).toBe(0);
     const ledger = await world.target.query(
       `SELECT tenant, kind, reason FROM drover.ledger WHERE status = 'open'`,
     );
@@ -80,3 +88,13 @@ it.each(Array.from({ length: CASES }, (_, i) => SEED + i))('DROVER_SEED=%i', asy
   for (const client of [world.source, world.target])
     await client.query(`DROP TABLE ${tables.map((t) => t.name).join(', ')}`);
 });
+
+it('some of it came by profiles', () => {
+  if (CASES >= 10) expect(profiled).toBeGreaterThan(0);
+});
+
+/** Of the reader that runs now, since it was started. */
+async function metricOf(name: string): Promise<number> {
+  const text = await (await fetch(`${world.metricsUrl('cdc east')}/metrics`)).text();
+  return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)`, 'm').exec(text)?.[1] ?? 0);
+}

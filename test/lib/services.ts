@@ -33,6 +33,8 @@ export interface Running {
 export interface ServiceOptions extends Omit<RunOptions, 'cluster' | 'metricsPort'> {
   /** Before each step of cdc and apply that has a name. What it does before its first wait holds them up. */
   readonly failpoint?: (step: string) => Promise<void>;
+  /** Of cdc: how soon it learns profiles. */
+  readonly pace?: { readonly seen: number; readonly samples: number; readonly rest: number };
 }
 
 export function runService(service: Service, options: ServiceOptions): Promise<void> {

@@ -14,6 +14,7 @@ import {
 import { Backoff, Closer, DroverError, describeError, must, sleep } from '@drover/core';
 import { type Logger, startTelemetry } from '@drover/telemetry';
 import { rulesOf } from '@drover/transform';
+import type { Pace } from './capture/profiles.ts';
 import { cdcMetrics } from './metrics.ts';
 import { openPublishRules } from './reader/publish-rules.ts';
 import type { Failpoint } from './reader/pump.ts';
@@ -25,6 +26,8 @@ import { SlotWatch } from './watch/slot-watch.ts';
 export interface CdcOptions extends RunOptions {
   readonly failpoint?: (name: Failpoint) => void;
   readonly partBytes?: number;
+  /** Of learning profiles. */
+  readonly pace?: Pace;
 }
 
 const LEASE_MS = 3000;
@@ -115,6 +118,7 @@ export async function run(options: CdcOptions): Promise<void> {
             rules: publishRules,
             ...(options.failpoint === undefined ? {} : { failpoint: options.failpoint }),
             ...(options.partBytes === undefined ? {} : { partBytes: options.partBytes }),
+            ...(options.pace === undefined ? {} : { pace: options.pace }),
             onStreaming: () => {
               backoff.reset();
               ready?.({ metricsUrl: telemetry.url });

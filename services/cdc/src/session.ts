@@ -7,6 +7,7 @@ import { type Bus, openPublisher, type Publisher } from '@drover/bus';
 import { type ClusterConfig, type Config, roleConnection } from '@drover/config';
 import { Closer, DroverError, sleep } from '@drover/core';
 import type { Telemetry } from '@drover/telemetry';
+import type { Pace } from './capture/profiles.ts';
 import type { PublishRules } from './capture/ruled.ts';
 import type { CdcMetrics } from './metrics.ts';
 import { DatabaseReader, type ReaderStatus } from './reader/database-reader.ts';
@@ -28,6 +29,7 @@ export interface SessionOptions {
   readonly rules: PublishRules | null;
   readonly failpoint?: (name: Failpoint) => void;
   readonly partBytes?: number;
+  readonly pace?: Pace;
   /** Once, when every database is being read. */
   readonly onStreaming: () => void;
 }
@@ -106,7 +108,7 @@ export class Session {
 
   async #open(closer: Closer): Promise<void> {
     const { config, cluster, bus, telemetry, metrics, replicas, keys, rules } = this.#options;
-    const { failpoint, partBytes } = this.#options;
+    const { failpoint, partBytes, pace } = this.#options;
     const publishers: Publisher[] = [];
     for (let partition = 0; partition < config.nats.partitions; partition++) {
       publishers.push(
@@ -134,6 +136,7 @@ export class Session {
           tracer: telemetry.tracer,
           ...(failpoint === undefined ? {} : { failpoint }),
           ...(partBytes === undefined ? {} : { partBytes }),
+          ...(pace === undefined ? {} : { pace }),
           onStreaming: () => {
             if (waiting.delete(database) && waiting.size === 0) this.#options.onStreaming();
           },

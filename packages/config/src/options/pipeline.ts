@@ -14,7 +14,7 @@ export const CDC: readonly Option[] = [
     'choice',
     'auto',
     '"columns"',
-    'How blocks are stored: as columns (fewest bytes, most CPU), by zstd, by snappy (half the CPU of zstd for blocks of 2 KB, about as much for large ones, 1.4 to 1.8 times the bytes), or not compressed; auto: columns for blocks of 8 KiB and more, zstd for the others and while catching up.',
+    'How blocks are stored: as columns (fewest bytes, most CPU), by zstd, by snappy (half the CPU of zstd for blocks of 2 KB, about as much for large ones, 1.4 to 1.8 times the bytes), or not compressed; auto: columns for blocks of 8 KiB and more, profiles for smaller ones of busy tenants, zstd for the others and while catching up.',
     { choices: ['auto', 'columns', 'zstd', 'snappy', 'none'] },
   ),
   cdc('flush', 'duration', 10, '"10ms"', 'And at this age, while the bus is busy.', {

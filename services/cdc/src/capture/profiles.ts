@@ -3,7 +3,7 @@
  * itself, and time, are the caller's. A block names a profile by the sequence of its message, so a profile is used once it is handed to the publisher.
  *
  * Memory is bounded: few tenants are sampled at a time, and the profiles in use together take {@link PROFILES_BYTES_MAX}. So is CPU: after having
- * learnt it rests for twenty times as long.
+ * learnt it rests for twenty times as long ({@link Pace}).
  */
 import {
   canBeNamed,
@@ -40,19 +40,25 @@ export interface ProfilesOptions {
   readonly flows: (partition: number) => boolean;
   /** Of all profiles in use; default {@link PROFILES_BYTES_MAX}. */
   readonly bytesMax?: number;
+  /** Tests learn sooner. */
+  readonly pace?: Pace;
 }
 
-/** Small messages of a tenant before it is sampled: those who write seldom are not worth it. */
-const SEEN_MIN = 128;
-const SAMPLES_MAX = 256;
+export interface Pace {
+  /** Small messages of a tenant before it is sampled: those who write seldom are not worth it. */
+  readonly seen: number;
+  readonly samples: number;
+  /** After learning, rest for so many times as long: it takes this part of one core at most. */
+  readonly rest: number;
+}
+
+const PACE: Pace = { seen: 128, samples: 256, rest: 20 };
 const SAMPLE_BYTES_MAX = 256 * 1024;
 const PUPILS_MAX = 4;
 /** A pupil that has stopped writing makes room. */
 const PUPIL_MS_MAX = 60_000;
 /** A profile that is not published by then (its tenant's key cannot be had, the server takes no message of its size) is given up. */
 const UNSENT_MS_MAX = 60_000;
-/** The share of one core that learning may take: a part in so many. */
-const REST_FACTOR = 20;
 const PROFILE_BYTES_MAX = 64 * 1024;
 /** Messages that are tried by a new profile: they must come out at no more than this share of what they took. */
 const TRIAL_MESSAGES = 32;
@@ -103,6 +109,7 @@ interface Sample {
 
 export class Profiles implements ScopedProfiles {
   readonly #options: ProfilesOptions;
+  readonly #pace: Pace;
   /** By token: a tenant is in one partition. */
   readonly #tenants = new Map<string, Tenant>();
   readonly #samples = new Map<string, Sample>();
@@ -117,6 +124,7 @@ export class Profiles implements ScopedProfiles {
 
   constructor(options: ProfilesOptions) {
     this.#options = options;
+    this.#pace = options.pace ?? PACE;
   }
 
   /** In use. */
@@ -145,7 +153,7 @@ export class Profiles implements ScopedProfiles {
   saw(scope: Scope, raw: Buffer, storedBytes: number): void {
     let tenant = this.#tenants.get(scope.token);
     if (tenant === undefined) {
-      tenant = { seen: 0, due: SEEN_MIN, active: null };
+      tenant = { seen: 0, due: this.#pace.seen, active: null };
       this.#tenants.set(scope.token, tenant);
     }
     tenant.seen++;
@@ -159,7 +167,7 @@ export class Profiles implements ScopedProfiles {
     sample.messages.push(Buffer.from(raw));
     sample.stored.push(storedBytes);
     sample.bytes += raw.length;
-    if (sample.messages.length >= SAMPLES_MAX || sample.bytes >= SAMPLE_BYTES_MAX)
+    if (sample.messages.length >= this.#pace.samples || sample.bytes >= SAMPLE_BYTES_MAX)
       this.#learn(sample, tenant);
   }
 
@@ -269,7 +277,7 @@ export class Profiles implements ScopedProfiles {
       .finally(() => {
         this.#learning = false;
         const nowMs = this.#options.nowMs();
-        this.#restUntilMs = nowMs + (nowMs - startMs) * REST_FACTOR;
+        this.#restUntilMs = nowMs + (nowMs - startMs) * this.#pace.rest;
       });
   }
 

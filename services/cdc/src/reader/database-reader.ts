@@ -42,7 +42,7 @@ import {
 import type { Logger } from '@drover/telemetry';
 import { Assembler } from '../capture/assembler.ts';
 import type { Group } from '../capture/lane.ts';
-import { Profiles } from '../capture/profiles.ts';
+import { type Pace, Profiles } from '../capture/profiles.ts';
 import { checkIdentity, type SourceFacts } from '../capture/resume.ts';
 import { type PublishRules, RuledRows } from '../capture/ruled.ts';
 import { RuledMemory } from '../capture/ruled-memory.ts';
@@ -85,6 +85,7 @@ export interface DatabaseReaderOptions {
   readonly rules: PublishRules | null;
   readonly failpoint?: (name: Failpoint) => void;
   readonly partBytes?: number;
+  readonly pace?: Pace;
   /** Called each time the stream is up. */
   readonly onStreaming?: () => void;
 }
@@ -153,6 +154,7 @@ export class DatabaseReader {
       nowMs: () => performance.now(),
       maxAgeMs: options.config.nats.maxAgeMs,
       flows: (partition) => options.publishers[partition]?.state() === 'ready',
+      ...(options.pace === undefined ? {} : { pace: options.pace }),
     });
     this.#packer = new Packer(options.config.cdc.compression, this.#sealer, this.#profiles);
     this.#labels = { cluster: options.cluster, database: options.database };
