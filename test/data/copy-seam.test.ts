@@ -69,6 +69,44 @@ describe('what is written while a tenant is copied', () => {
     await world.same(['p24']);
   });
 
+  it('unique values that others have by the time of the snapshot', async () => {
+    await world.tables(
+      'CREATE TABLE seam (tenant text, id int, n int, v text, PRIMARY KEY (tenant, id), UNIQUE (tenant, n))',
+    );
+    await world.write(`INSERT INTO seam SELECT 'unique', i, i, 'first' FROM generate_series(1, 40) i`);
+    const transactions = [
+      `UPDATE seam SET v = 'still 1' WHERE id = 1`,
+      'ALTER TABLE seam REPLICA IDENTITY FULL', // what stands before it is written by itself, as a batch would be
+      `UPDATE seam SET n = 1001 WHERE id = 1; INSERT INTO seam VALUES ('unique', 100, 1, 'has 1')`,
+      `DELETE FROM seam WHERE id = 2; UPDATE seam SET n = 2 WHERE id = 3`,
+    ];
+    const one = transactions.map((sql) => `BEGIN; ${sql}; COMMIT`).join('; ');
+    await copyWith('unique', { stopped: one, copied: `UPDATE seam SET n = -n WHERE id % 2 = 0` });
+    await world.same(['seam']);
+  });
+
+  it('unique values that changed hands between two snapshots of a copy that was taken up again: it begins anew', async () => {
+    await world.tables(
+      'CREATE TABLE again (tenant text, id int, n int, PRIMARY KEY (tenant, id), UNIQUE (tenant, n))',
+    );
+    await world.write(`INSERT INTO again SELECT 'twice', i, i FROM generate_series(1, 40) i`);
+    const tenant = await world.copied('twice');
+    const stopped = world.copy(tenant, async (step) => {
+      if (step === 'chunk') throw new Error('stopped by the test');
+    });
+    await expect(stopped).rejects.toThrow('stopped by the test');
+    await world.write(
+      `UPDATE again SET n = 5000 WHERE id = 1`,
+      'ALTER TABLE again REPLICA IDENTITY FULL', // what stands before it is written by itself
+      `UPDATE again SET n = 6000 WHERE id = 1; UPDATE again SET n = 5000 WHERE id = 30`,
+    );
+    await expect(world.copy(tenant)).rejects.toThrow('the copy begins anew');
+    await world.copy(tenant);
+    await world.same(['again']);
+    const { rows } = await world.target.query(`SELECT status FROM drover.ledger WHERE tenant = 'twice'`);
+    expect(rows).toEqual([{ status: 'resolved' }]);
+  });
+
   it('25: deleted after it was copied', async () => {
     await world.tables('CREATE TABLE p25 (tenant text, id int, PRIMARY KEY (tenant, id))');
     await world.write(`INSERT INTO p25 SELECT 's25', i FROM generate_series(1, 30) i`);

@@ -96,5 +96,7 @@ it('some of it came by profiles', () => {
 /** Of the reader that runs now, since it was started. */
 async function metricOf(name: string): Promise<number> {
   const text = await (await fetch(`${world.metricsUrl('cdc east')}/metrics`)).text();
-  return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)`, 'm').exec(text)?.[1] ?? 0);
+  const value = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)`, 'm').exec(text)?.[1];
+  if (value === undefined && !text.includes(`# TYPE ${name} `)) throw new Error(`there is no metric ${name}`);
+  return Number(value ?? 0);
 }

@@ -12,6 +12,7 @@ import { assert, type Lsn } from '@drover/core';
 import { Op, RELATIONS_MAX } from './format.ts';
 import { assembleBlock } from './header.ts';
 import { Packer, type Scope } from './packing.ts';
+import { keyOfMark } from './seal/mark.ts';
 import type { BlockHeader, Relation } from './types.ts';
 
 const INITIAL_BYTES = 4096;
@@ -247,6 +248,10 @@ const ZSTD = new Packer('zstd');
 
 function assemble(header: BlockHeader, raw: Buffer, packer: Packer, scope: Scope | null): Buffer {
   const seal = packer.sealer?.next(header.tenant) ?? null;
-  const stored = packer.pack(raw, header.changes > 0 && header.streamed === undefined ? scope : null);
+  const keyed =
+    scope === null || header.changes === 0 || header.streamed !== undefined
+      ? null
+      : { ...scope, key: seal === null ? null : keyOfMark(seal.mark) };
+  const stored = packer.pack(raw, keyed);
   return assembleBlock(header, stored, raw.length, seal);
 }

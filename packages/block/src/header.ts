@@ -21,7 +21,7 @@ import {
 } from './format.ts';
 import { NAME_BYTES, type ProfileName, packName, unpackName } from './named-profile.ts';
 import { encryptInto } from './seal/cipher.ts';
-import { MARK_BYTES, type SealMark, TAG_BYTES, unpackMark } from './seal/mark.ts';
+import { keyOfMark, MARK_BYTES, type SealMark, TAG_BYTES, unpackMark } from './seal/mark.ts';
 import type { Seal } from './seal/sealer.ts';
 import { packStreamed, unpackStreamed } from './streamed-header.ts';
 import type { BlockHeader } from './types.ts';
@@ -70,7 +70,7 @@ export function assembleBlock(
   const strings = [header.source, header.database, header.tenant, header.systemId].map((s) => Buffer.from(s));
   assert((encoding === 'profile') === (profile !== undefined), 'a body by a profile names it');
   assert(profile === undefined || header.streamed === undefined, 'profiles are for what has committed');
-  const streamed =
+  const extra =
     header.streamed !== undefined
       ? packStreamed(header.streamed)
       : profile !== undefined
@@ -78,7 +78,7 @@ export function assembleBlock(
         : NOTHING;
   const mark = seal?.mark ?? NOTHING;
   const headerBytes =
-    strings.reduce((sum, s) => sum + 1 + s.length, FIXED_HEADER_BYTES) + streamed.length + mark.length;
+    strings.reduce((sum, s) => sum + 1 + s.length, FIXED_HEADER_BYTES) + extra.length + mark.length;
   const bodyBytes = body.length + (seal === null ? 0 : TAG_BYTES);
   const block = Buffer.allocUnsafe(headerBytes + bodyBytes);
   block.writeUInt32BE(MAGIC, 0);
@@ -102,8 +102,8 @@ export function assembleBlock(
     s.copy(block, at + 1);
     at += 1 + s.length;
   }
-  streamed.copy(block, at);
-  mark.copy(block, at + streamed.length);
+  extra.copy(block, at);
+  mark.copy(block, at + extra.length);
   if (seal === null) body.copy(block, headerBytes);
   else encryptInto(block, headerBytes, body, seal.key, seal.nonce);
   block.writeUInt32BE(checksum(block), CRC_OFFSET);
@@ -252,6 +252,15 @@ export function peekSeal(block: Buffer): { readonly tenant: TenantId; readonly k
   const end = start + (block[at] ?? 0);
   if (end > markAt) return null;
   return { tenant: block.toString('utf8', start, end) as TenantId, keyId: block.readUInt32BE(markAt) };
+}
+
+/** Which key a block is sealed with, as `keyOfMark` says it; null: it is not sealed, or no block. */
+export function keyOfBlock(block: Buffer): string | null {
+  if (block.length < FIXED_HEADER_BYTES || ((block[5] ?? 0) & FLAG_SEALED) === 0) return null;
+  const markAt = block.readUInt16BE(6) - MARK_BYTES;
+  return markAt < FIXED_HEADER_BYTES || markAt + MARK_BYTES > block.length
+    ? null
+    : keyOfMark(block.subarray(markAt));
 }
 
 /** Which profile a block needs, without a look at the checksum; null: none, or no block. As {@link peekSeal}. */

@@ -7,7 +7,7 @@ export {
   Profile,
 } from './columnar/profile.ts';
 export { RAW_BYTES_MAX, RELATIONS_MAX, VERSION } from './format.ts';
-export { isStreamed, peekProfile, peekSeal, readHeader, sealedUnder } from './header.ts';
+export { isStreamed, keyOfBlock, peekProfile, peekSeal, readHeader, sealedUnder } from './header.ts';
 export {
   canBeNamed,
   checkOf,
@@ -15,7 +15,14 @@ export {
   PROFILES_BYTES_MAX,
   type ProfileName,
 } from './named-profile.ts';
-export { COMPRESSIONS, type Compression, Packer, type Scope, type ScopedProfiles } from './packing.ts';
+export {
+  COMPRESSIONS,
+  type Compression,
+  type KeyedScope,
+  Packer,
+  type Scope,
+  type ScopedProfiles,
+} from './packing.ts';
 export { readProfileBlock, writeProfileBlock } from './profile-block.ts';
 export * from './seal/index.ts';
 export type {

@@ -14,8 +14,8 @@ export interface ProfileName {
 
 /** What a reader needs: profiles that it has fetched. */
 export interface KnownProfiles {
-  /** Null: it is not here. */
-  find(tenant: TenantId, name: ProfileName): Profile | null;
+  /** Null: it is not here. `key`: what the block is sealed with, as its profile must be; null: neither is. */
+  find(tenant: TenantId, name: ProfileName, key: string | null): Profile | null;
 }
 
 /** All profiles of one database that a writer uses together, bytes as published; a reader keeps as many, so that it need not fetch one twice. In memory they take about twelve times as much. */

@@ -22,12 +22,17 @@ export interface Scope {
   readonly partition: number;
 }
 
+/** With the key that its blocks are sealed with; null: they are not. What is learnt under one key is never used or published under another. */
+export interface KeyedScope extends Scope {
+  readonly key: string | null;
+}
+
 /** Small bodies by profiles of their scope; who learns and publishes these decides which. */
 export interface ScopedProfiles {
-  /** Null: not by a profile. The body is only valid until the next call. */
-  encode(scope: Scope, raw: Buffer): { readonly body: Buffer; readonly profile: ProfileName } | null;
+  /** Null: not by a profile. */
+  encode(scope: KeyedScope, raw: Buffer): { readonly body: Buffer; readonly profile: ProfileName } | null;
   /** It was stored otherwise, in so many bytes. */
-  saw(scope: Scope, raw: Buffer, storedBytes: number): void;
+  saw(scope: KeyedScope, raw: Buffer, storedBytes: number): void;
 }
 
 /** Bodies smaller than this are stored as they are: a call costs more than it saves. */
@@ -37,6 +42,9 @@ const COMPRESS_BYTES_MAX = 64 * 1024 * 1024;
 const ZSTD_LEVEL = 1;
 /** `auto`: what columns save on a few rows is not worth their CPU. */
 const AUTO_BYTES_MIN = 8 * 1024;
+
+/** Larger bodies are small enough by zstd, at a tenth of the CPU. */
+const PROFILED_BYTES_MAX = 4 * 1024;
 
 /** One for all blocks of a reader, so that plans of columns are made once for a table. */
 export class Packer {
@@ -74,9 +82,9 @@ export class Packer {
   }
 
   /** The body is only valid until the next call. */
-  pack(raw: Buffer, scope: Scope | null = null): StoredBody {
+  pack(raw: Buffer, scope: KeyedScope | null = null): StoredBody {
     this.rawBytes += raw.length;
-    if (scope === null || this.#profiles === null || this.hurried || raw.length >= AUTO_BYTES_MIN)
+    if (scope === null || this.#profiles === null || this.hurried || raw.length > PROFILED_BYTES_MAX)
       return this.#generic(raw);
     const found = this.#profiles.encode(scope, raw);
     if (found !== null) return { ...found, encoding: 'profile' };

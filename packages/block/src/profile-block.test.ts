@@ -9,7 +9,9 @@ import {
   type BlockVisitor,
   checkOf,
   encodeWithProfile,
+  type KeyedScope,
   type KnownProfiles,
+  keyOfBlock,
   Opener,
   type ProfileName,
   peekProfile,
@@ -101,12 +103,12 @@ describe('a block by a profile', () => {
       expect(peekProfile(data)).toEqual(NAME);
       expect(readHeader(data)).toMatchObject({ ...META, ...counts(RAW) });
       const asked: unknown[] = [];
-      const find = (tenant: TenantId, name: ProfileName): Profile => {
-        asked.push([tenant, name]);
+      const find = (tenant: TenantId, name: ProfileName, key: string | null): Profile => {
+        asked.push([tenant, name, key]);
         return PROFILE;
       };
       expect(bodyOf(data, { find }, keys)?.equals(RAW)).toBe(true);
-      expect(asked).toEqual([[ACME, NAME]]);
+      expect(asked).toEqual([[ACME, NAME, keyOfBlock(data)]]);
     }
     expect([sealedUnder(block()), sealedUnder(block(keys))?.keyId]).toEqual([null, 1]);
   });
@@ -164,13 +166,31 @@ describe('the message of a profile', () => {
   it('brings it, sealed as its tenant is', () => {
     const keys = new Keys().add(ACME);
     for (const packer of [new Packer('auto'), sealing(keys, 'auto')]) {
-      const data = writeProfileBlock(META, PROFILE, packer);
+      const key = packer.sealer === null ? null : keyOfBlock(block(keys));
+      const data = writeProfileBlock(META, { profile: PROFILE, key }, packer) as Buffer;
+      expect(keyOfBlock(data)).toBe(key);
       expect(readProfileBlock(data, new Opener(keys)).id).toBe(PROFILE.id);
     }
-    const data = writeProfileBlock(META, PROFILE, sealing(keys));
+    const key = keyOfBlock(block(keys));
+    const data = writeProfileBlock(META, { profile: PROFILE, key }, sealing(keys)) as Buffer;
     expect(() => readProfileBlock(data, new Opener(new Keys()))).toThrow(
       expect.objectContaining({ code: 'block.sealed' }),
     );
+  });
+
+  it('is not written under another key than what it was learnt under', () => {
+    const [keys, others] = [new Keys().add(ACME), new Keys().add(ACME)];
+    const [key, other] = [keyOfBlock(block(keys)), keyOfBlock(block(others))];
+    expect(key).toMatch(/^00000001[0-9a-f]{8}$/);
+    expect(other).not.toBe(key);
+    for (const [learntUnder, packer] of [
+      [null, sealing(keys)],
+      [other, sealing(keys)],
+      [key, new Packer('auto')],
+    ] as const)
+      expect(writeProfileBlock(META, { profile: PROFILE, key: learntUnder }, packer)).toBeNull();
+    keys.add(ACME);
+    expect(writeProfileBlock(META, { profile: PROFILE, key }, sealing(keys))).toBeNull();
   });
 
   it('is damaged when it holds none, or what is none', () => {
@@ -188,12 +208,12 @@ describe('the message of a profile', () => {
 });
 
 describe('what is packed by a profile', () => {
-  const scope: Scope = { tenant: ACME, token: ACME, partition: 1 };
+  const scope: KeyedScope = { tenant: ACME, token: ACME, partition: 1, key: null };
   const small = Buffer.alloc(600, 'abc');
 
   function packed(
     raw: Buffer,
-    input: { compression?: 'auto' | 'zstd'; of?: Scope | null; hurried?: boolean } = {},
+    input: { compression?: 'auto' | 'zstd'; of?: KeyedScope | null; hurried?: boolean } = {},
   ) {
     const asked: string[] = [];
     const profiles = {
@@ -215,6 +235,6 @@ describe('what is packed by a profile', () => {
     expect(packed(small, { of: null })).toEqual(['zstd']);
     expect(packed(small, { hurried: true })).toEqual(['zstd']);
     expect(packed(small, { compression: 'zstd' })).toEqual(['zstd']);
-    expect(packed(Buffer.alloc(9000, 'abc'))).toEqual(['zstd']);
+    expect(packed(Buffer.alloc(4097, 'abc'))).toEqual(['zstd']);
   });
 });

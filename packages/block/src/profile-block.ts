@@ -1,7 +1,7 @@
 /** A profile as a message of its own: a block of its tenant with nothing but the profile in it, sealed as its other blocks are. */
 import { BlockWriter } from './block-writer.ts';
 import { Profile } from './columnar/profile.ts';
-import { corrupt } from './header.ts';
+import { corrupt, keyOfBlock } from './header.ts';
 import type { Packer } from './packing.ts';
 import type { Opener } from './seal/opener.ts';
 import type { BlockHeader, BlockVisitor } from './types.ts';
@@ -11,15 +11,16 @@ const PREFIX = 'drover.profile';
 /** Larger ones are not written. */
 const BYTES_MAX = 1024 * 1024;
 
-/** @throws DroverError `key.unavailable` by the packer's sealer */
+/** Null: its tenant has another key now than what it was learnt under. @throws DroverError `key.unavailable` by the packer's sealer */
 export function writeProfileBlock(
   header: Omit<BlockHeader, 'transactions' | 'changes'>,
-  profile: Profile,
+  { profile, key }: { readonly profile: Profile; readonly key: string | null },
   packer: Packer,
-): Buffer {
+): Buffer | null {
   const writer = new BlockWriter();
   writer.message(header.lastLsn, PREFIX, profile.bytes);
-  return writer.finish(header, packer);
+  const block = writer.finish(header, packer);
+  return keyOfBlock(block) === key ? block : null;
 }
 
 /** @throws DroverError `block.corrupt`, `block.version`, `block.codec`, `block.sealed` */

@@ -6,11 +6,11 @@
  * A damaged body can still have let the visitor see its first records: callers act on a block only after
  * {@link walkBlock} has returned. (The checksum makes that a matter of a writer's bug, not of the network.)
  */
-import { DroverError, type Lsn } from '@drover/core';
+import { DroverError, type Lsn, must } from '@drover/core';
 import { decodeColumnar } from './columnar/decode.ts';
-import { decodeWithProfile } from './columnar/profile.ts';
+import { decodeWithProfile, type Profile } from './columnar/profile.ts';
 import { Op, RAW_BYTES_MAX } from './format.ts';
-import { corrupt, type Envelope, openEnvelope } from './header.ts';
+import { corrupt, type Envelope, keyOfBlock, openEnvelope } from './header.ts';
 import { checkOf, type KnownProfiles } from './named-profile.ts';
 import { type Opener, sealed } from './seal/opener.ts';
 import { decompressSnappy } from './snappy.ts';
@@ -37,7 +37,8 @@ export function walkBlock(block: Buffer, visitor: BlockVisitor, options: WalkOpt
     });
   }
   const stored = storedBody(block, envelope, options.opener);
-  new Walker(bodyOf(envelope, stored, options.profiles), visitor, envelope.header).run();
+  const profile = envelope.profile === null ? null : profileOf(envelope, keyOfBlock(block), options.profiles);
+  new Walker(bodyOf(envelope, stored, profile), visitor, envelope.header).run();
   return envelope.header;
 }
 
@@ -48,8 +49,7 @@ function storedBody(block: Buffer, { header, mark, bodyStart }: Envelope, opener
   return opener.open(header.tenant, mark, block, bodyStart);
 }
 
-function bodyOf(envelope: Envelope, stored: Buffer, profiles?: KnownProfiles): Buffer {
-  const { encoding, rawBytes } = envelope;
+function bodyOf({ encoding, rawBytes }: Envelope, stored: Buffer, profile: Profile | null): Buffer {
   switch (encoding) {
     case 'rows':
       return stored;
@@ -60,30 +60,20 @@ function bodyOf(envelope: Envelope, stored: Buffer, profiles?: KnownProfiles): B
     case 'columns':
       return decodeColumnar(stored, rawBytes);
     case 'profile':
-      return byProfile(envelope, stored, profiles);
+      return decodeWithProfile(stored, must(profile, 'its profile'), rawBytes);
   }
 }
 
-function byProfile(
-  { header, profile, rawBytes }: Envelope,
-  stored: Buffer,
-  profiles?: KnownProfiles,
-): Buffer {
+/** @throws DroverError `block.profile` */
+function profileOf({ header, profile }: Envelope, key: string | null, profiles?: KnownProfiles): Profile {
   const { tenant } = header;
-  const known = profile === null ? null : (profiles?.find(tenant, profile) ?? null);
-  if (
-    profile === null ||
-    known === null ||
-    checkOf(known) !== profile.check ||
-    known.model.tenant !== tenant
-  ) {
-    throw new DroverError(
-      'block.profile',
-      `a block of tenant ${tenant} needs the profile at ${profile?.seq}, which is not there`,
-      { facts: { tenant, seq: profile?.seq }, hint: 'it has left the stream: copy the tenant anew' },
-    );
-  }
-  return decodeWithProfile(stored, known, rawBytes);
+  const known = profile === null ? null : (profiles?.find(tenant, profile, key) ?? null);
+  if (known !== null && checkOf(known) === profile?.check && known.model.tenant === tenant) return known;
+  throw new DroverError(
+    'block.profile',
+    `a block of tenant ${tenant} needs the profile at ${profile?.seq}, which is not there`,
+    { facts: { tenant, seq: profile?.seq }, hint: 'it has left the stream: copy the tenant anew' },
+  );
 }
 
 const IDENTITIES: Readonly<Record<number, Relation['identity']>> = {

@@ -22,3 +22,4 @@ export {
   stillHolds,
   streamState,
 } from './stream.ts';
+export { unlessAborted } from './unless-aborted.ts';

@@ -10,7 +10,7 @@ import { StreamPublisher } from './stream-publisher.ts';
 export interface OutMessage {
   readonly token: string;
   readonly block: Buffer;
-  /** `<systemId>.<generation>.<token>.<firstLsn hex>.<part>[.<database>]`; each block has its own. */
+  /** `<systemId>.<generation>.<token>.<firstLsn hex>.<part>[.<database>]`; each block has its own, and profiles of one group may share one. */
   readonly id: string;
   readonly lastLsn: Lsn;
   readonly part: number;

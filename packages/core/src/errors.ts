@@ -132,7 +132,7 @@ export const CATALOGUE = {
   },
   'block.profile': {
     disposition: 'park',
-    doc: 'A block is stored by a profile of its tenant (`[cdc] compression = "auto"`), and the message with that profile has left the stream or is another one. That takes a replica that lags by nearly all of `[nats] max_age`, or a bus that took nothing for as long. Copy the tenant anew: `drover tenant replicate <tenant> --to <cluster> --anew`.',
+    doc: 'A block is stored by a profile of its tenant (`[cdc] compression = "auto"`), and the message with that profile has left the stream or is another one. That takes a replica that lags by three quarters of `[nats] max_age`, or a bus that took nothing for as long. Copy the tenant anew: `drover tenant replicate <tenant> --to <cluster> --anew`.',
   },
   'key.unavailable': {
     disposition: 'retry',

@@ -14,7 +14,7 @@ import {
 import { Backoff, Closer, DroverError, describeError, must, sleep } from '@drover/core';
 import { type Logger, startTelemetry } from '@drover/telemetry';
 import { rulesOf } from '@drover/transform';
-import type { Pace } from './capture/profiles.ts';
+import type { Pace } from './capture/school.ts';
 import { cdcMetrics } from './metrics.ts';
 import { openPublishRules } from './reader/publish-rules.ts';
 import type { Failpoint } from './reader/pump.ts';

@@ -25,7 +25,11 @@ export const cdcMetrics = defineMetrics({
     'Transactions of tenants from which rows were withheld, because a rule of [[transform]] could not be carried out.',
     READER,
   ),
-  blocks: counter('drover_cdc_blocks_total', 'Blocks acknowledged by JetStream.', READER),
+  blocks: counter(
+    'drover_cdc_blocks_total',
+    'Blocks acknowledged by JetStream, with those of profiles.',
+    READER,
+  ),
   bytes: counter('drover_cdc_published_bytes_total', 'Bytes of blocks acknowledged by JetStream.', READER),
   rawBytes: counter('drover_cdc_raw_bytes_total', 'Bytes of blocks before compression.', READER),
   faults: counter(

@@ -8,7 +8,6 @@ import {
   openProfile,
   PROFILE_RAW_BYTES_MAX,
   type Profile,
-  profileOf,
 } from './profile.ts';
 import { makeBody, rawOf } from './test-bodies.ts';
 import { TYPES } from './test-values.ts';
@@ -82,10 +81,11 @@ describe('profile', () => {
 
   it('a wrong profile is refused', () => {
     const other = learnt(messages(500, 50));
-    const raw = messages(1000, 1)[0]!;
-    const stored = encodeWithProfile(raw, profile)!;
-    expect(profileOf(stored)).toBe(profile.id.slice(0, 8));
-    expect(() => decodeWithProfile(stored, other, raw.length)).toThrow(/another profile/);
+    for (const raw of messages(1000, 60)) {
+      const stored = encodeWithProfile(raw, profile);
+      if (stored !== null)
+        expect(() => decodeWithProfile(stored, other, raw.length)).toThrow(/block is damaged/);
+    }
     expect(() => openProfile(profile.bytes, other.id)).toThrow(/not the one/);
     const changed = Buffer.from(profile.bytes);
     changed[changed.length - 1]! ^= 1;
@@ -104,7 +104,6 @@ describe('profile', () => {
     expect(learn([], options)).toBeNull();
     expect(learn([Buffer.from('nonsense')], options)).toBeNull();
     expect(encodeWithProfile(Buffer.from('nonsense'), profile)).toBeNull();
-    expect(profileOf(Buffer.from('nonsense'))).toBeNull();
     const cut = messages(1000, 1)[0]!.subarray(0, -1);
     expect(encodeWithProfile(Buffer.from(cut), profile)).toBeNull();
   });

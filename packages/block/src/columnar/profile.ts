@@ -3,10 +3,11 @@
  * It is immutable and named by the hash of its bytes; what it encodes can be decoded with that very profile only. A profile belongs to one tenant,
  * whose values it holds. Keeping profiles, and having them wherever messages that name them are read, is up to the caller.
  *
- * Stored: version and flags (1 there is residue, 2 it is compressed), four bytes of the profile's hash; the residue's length as stored and, when
- * compressed, before; the residue; then one range-coded stream.
+ * Stored: version and flags (1 there is residue, 2 it is compressed), CRC-32 of the body, so that what another profile or another version makes of it is
+ * found out; the residue's length as stored and, when compressed, before; the residue; then one range-coded stream.
  */
 import { createHash } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import { corrupt } from '../header.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { Context, Out } from './profile/context.ts';
@@ -24,6 +25,7 @@ const VERSION = 0x10;
 const HAS_RESIDUE = 1;
 const COMPRESSED = 2;
 const CHECK_BYTES = 4;
+const CRC_BYTES = 4;
 /** Larger bodies are better off as columns of their own. */
 export const PROFILE_RAW_BYTES_MAX = 256 * 1024;
 
@@ -32,6 +34,7 @@ export class Profile {
   readonly id: string;
   readonly bytes: Buffer;
   readonly model: ProfileModel;
+  /** The first bytes of its hash. */
   readonly check: Buffer;
   readonly state: EncodeState;
 
@@ -68,12 +71,6 @@ export function openProfile(bytes: Buffer, id: string): Profile {
   return profile;
 }
 
-/** The first eight hexadecimal digits of the id of the profile that is needed, or null when this is no such message. */
-export function profileOf(stored: Buffer): string | null {
-  if (stored.length <= CHECK_BYTES || ((stored[0] as number) & 0xf0) !== VERSION) return null;
-  return stored.toString('hex', 1, 1 + CHECK_BYTES);
-}
-
 /** Null when the body is too large, none a writer makes, or not smaller for it. */
 export function encodeWithProfile(raw: Buffer, profile: Profile): Buffer | null {
   if (raw.length > PROFILE_RAW_BYTES_MAX) return null;
@@ -83,7 +80,9 @@ export function encodeWithProfile(raw: Buffer, profile: Profile): Buffer | null 
   const coded = state.range.finish();
   const head = new ByteWriter(16);
   head.u8(VERSION | (residue === null ? 0 : residue.compressed ? HAS_RESIDUE | COMPRESSED : HAS_RESIDUE));
-  head.copy(profile.check, 0, CHECK_BYTES);
+  const crc = Buffer.allocUnsafe(CRC_BYTES);
+  crc.writeUInt32BE(crc32(raw));
+  head.copy(crc, 0, CRC_BYTES);
   if (residue !== null) {
     head.varint(residue.bytes.length);
     if (residue.compressed) head.varint(state.residue.size);
@@ -93,17 +92,14 @@ export function encodeWithProfile(raw: Buffer, profile: Profile): Buffer | null 
   return stored.length < raw.length ? stored : null;
 }
 
-/** @param rawBytes length of the body. @throws DroverError `block.corrupt`, also when another profile is needed */
+/** @param rawBytes length of the body. @throws DroverError `block.corrupt`, also with another profile than it was made by */
 export function decodeWithProfile(stored: Buffer, profile: Profile, rawBytes: number): Buffer {
   const input = new ByteReader(stored);
   const flags = input.u8() - VERSION;
   if (flags !== 0 && flags !== HAS_RESIDUE && flags !== (HAS_RESIDUE | COMPRESSED)) {
     throw corrupt('a message is of an unknown kind', { flags });
   }
-  const check = input.take(CHECK_BYTES);
-  if (profile.check.compare(stored, check, check + CHECK_BYTES) !== 0) {
-    throw corrupt('it needs another profile', { needs: profileOf(stored), given: profile.id });
-  }
+  const crc = stored.readUInt32BE(input.take(CRC_BYTES));
   if (rawBytes > PROFILE_RAW_BYTES_MAX)
     throw corrupt('it declares more than a message may have', { rawBytes });
   const { model } = profile;
@@ -124,5 +120,6 @@ export function decodeWithProfile(stored: Buffer, profile: Profile, rawBytes: nu
   };
   decodeBody(model, source);
   if (source.out.at !== rawBytes || source.residue.left !== 0) throw corrupt('its records do not add up');
+  if (crc32(source.out.bytes) !== crc) throw corrupt('it comes out otherwise', { profile: profile.id });
   return source.out.bytes;
 }

@@ -32,6 +32,11 @@ export function unpackMark(bytes: Buffer): SealMark {
   };
 }
 
+/** Which key it is: its number, and what tells it from another of that number. */
+export function keyOfMark(mark: Buffer): string {
+  return mark.toString('hex', 0, 8);
+}
+
 export function nonceOf(number: number): Buffer {
   const nonce = Buffer.alloc(NONCE_BYTES);
   nonce.writeUInt32BE(number, NONCE_BYTES - 4);

@@ -26,7 +26,7 @@ import {
   writePosition,
   writeStates,
 } from './checkpoint.ts';
-import { type Copied, hasKeyless, readCopied, withoutCopied } from './copied.ts';
+import { type Copied, mayBeCopied, readCopied, withoutCopied } from './copied.ts';
 import type { Known, KnownTenants } from './known-tenants.ts';
 import { writeNote } from './ledger.ts';
 import { type Routed, route } from './route.ts';
@@ -251,7 +251,7 @@ async function writePlanned(target: Target, routed: Routed, writing: Writing): P
         ),
       );
     const slice = { block, plans, tenant, lenient, from, to };
-    if (hasKeyless(slice)) slices.push(...withoutCopied(slice, await copiedOf(entry.tenant)));
+    if (mayBeCopied(slice)) slices.push(...withoutCopied(slice, await copiedOf(entry.tenant)));
     else slices.push(slice);
   }
   if (slices.length === 0) return [];

@@ -66,6 +66,15 @@ describe('changes that a copy has brought', () => {
     ]);
   });
 
+  it('and in tables with a key, of which a snapshot is known', () => {
+    const snapshots = new Map([['s.keyed', snapshot('20:20:')]]);
+    expect(shown({ snapshots, applied: 102n as Lsn })).toEqual([
+      [1, 4, [null, null, null]],
+      [4, 6, ['keyed', null, null]],
+      [6, 8, [null, 'keyless', 'other']],
+    ]);
+  });
+
   it('as are those that were applied before', () => {
     expect(shown({ snapshots: new Map(), applied: 101n as Lsn })).toEqual([
       [1, 4, ['keyed', null, null]],

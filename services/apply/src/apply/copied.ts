@@ -1,7 +1,8 @@
 /**
- * What a copy of the tenant has brought of tables without a key. Rows that are alike cannot be told apart by what they are, so within the
- * lenient window a change is applied exactly when the snapshot that was copied did not see its transaction (I2): leniency would take a row
- * that came twice for one.
+ * What a copy of the tenant has brought. Within the lenient window a change is applied exactly when the snapshot that was copied did not see its transaction
+ * (I2), where all of the table was copied by one snapshot. Rows without a key cannot be told apart by what they are, and leniency would take a row that came
+ * twice for one; in tables with a key, what a row was once may hold a unique value that another has by now. A table with a key that was copied by several
+ * snapshots, because the copy was taken up again, is left to leniency.
  */
 import { type Lsn, parseLsn } from '@drover/core';
 import type { Transaction } from '../changes/decoded-block.ts';
@@ -61,10 +62,9 @@ export async function readCopied(session: Session, tenant: string): Promise<Copi
   return { snapshots, applied: applied === null ? null : parseLsn(applied) };
 }
 
-const isKeyless = (plan: TablePlan | null): boolean => plan !== null && plan.key === null;
-
 /** Does the slice need {@link withoutCopied}? */
-export const hasKeyless = ({ lenient, plans }: Slice): boolean => lenient && plans.some(isKeyless);
+export const mayBeCopied = ({ lenient, plans }: Slice): boolean =>
+  lenient && plans.some((plan) => plan !== null);
 
 /** The slice, cut by transactions: of those that a table's copy holds, its rows are passed over. Pure. */
 export function withoutCopied(slice: Slice, copied: Copied): Slice[] {
@@ -83,8 +83,8 @@ export function withoutCopied(slice: Slice, copied: Copied): Slice[] {
 }
 
 function isHeld(plan: TablePlan, tx: Transaction, { snapshots, applied }: Copied): boolean {
-  if (plan.key !== null) return false;
-  if (applied !== null && tx.lsn <= applied) return true;
+  // Of tables with a key a further pass brings single rows, which are newer than what was applied before.
+  if (plan.key === null && applied !== null && tx.lsn <= applied) return true;
   const snapshot = snapshots.get(`${plan.relation.schema}.${plan.relation.name}`);
   return snapshot !== undefined && sees(snapshot, tx.xid);
 }

@@ -6,6 +6,7 @@ import {
   checkOf,
   type DataKey,
   encodeWithProfile,
+  keyOfBlock,
   learn,
   Opener,
   Packer,
@@ -32,6 +33,8 @@ const of = (tenant: TenantId, count = 80): Profile => {
   if (profile === null) throw new Error('nothing was learnt');
   return profile;
 };
+/** What blocks and messages that are sealed here are sealed with. */
+const SEALED = keyOfBlock(new BlockWriter().finish(META, new Packer('none', sealer())));
 const PROFILE = of(META.tenant);
 const OTHER = of(META.tenant, 40);
 
@@ -53,7 +56,7 @@ const unsealing: Unsealing = {
 };
 
 beforeEach(() => {
-  stream = new Map([[5, writeProfileBlock(META, PROFILE, new Packer('auto'))]]);
+  stream = new Map([[5, message(PROFILE)]]);
   reads = [];
   down = false;
   hasKey = true;
@@ -76,6 +79,12 @@ function fetcherOf(partition = 0, database = 'app'): ProfileFetcher {
     unsealing,
     nowMs: () => nowMs,
   });
+}
+
+/** The message of a profile. */
+function message(profile: Profile, seals: Sealer | null = null): Buffer {
+  const key = seals === null ? null : SEALED;
+  return writeProfileBlock(META, { profile, key }, new Packer('auto', seals)) as Buffer;
 }
 
 /** A block whose body needs `profile`, said to be at `seq`. */
@@ -142,7 +151,7 @@ describe('a block', () => {
 
   it('whose profile is of another tenant parks its tenant', async () => {
     const bolt = of('bolt' as TenantId);
-    stream.set(6, writeProfileBlock(META, bolt, new Packer('auto')));
+    stream.set(6, message(bolt));
     expect(rowsOf(await entryOf(needing(6, bolt)))).toBe('block.profile');
   });
 
@@ -164,15 +173,23 @@ describe('a block', () => {
   });
 
   it('of a sealed tenant has its key fetched for both', async () => {
-    stream.set(5, writeProfileBlock(META, PROFILE, new Packer('auto', sealer())));
+    stream.set(5, message(PROFILE, sealer()));
     expect(rowsOf(await entryOf(needing(5, PROFILE, sealer())))).toBe(1);
     expect(asked).toBe(1);
     hasKey = false;
-    const [fresh, unread] = [fetcherOf(1), needing(5)];
+    const [fresh, unread] = [fetcherOf(1), needing(5, PROFILE, sealer())];
     expect(rowsOf(await entryOf(unread, fresh))).toBe('block.sealed');
     hasKey = true;
     nowMs += 1000;
     expect(rowsOf(await entryOf(unread, fresh))).toBe(1);
+  });
+
+  it.each([
+    ['sealed, and its profile is not', null, sealer()],
+    ['not sealed, and its profile is', sealer(), null],
+  ])('that is %s parks its tenant', async (_, ofProfile, ofBlock) => {
+    stream.set(5, message(PROFILE, ofProfile));
+    expect(rowsOf(await entryOf(needing(5, PROFILE, ofBlock)))).toBe('block.profile');
   });
 
   it('waits while the bus is away: that is nobody’s loss', async () => {
@@ -194,15 +211,16 @@ describe('what is kept', () => {
 
   it('takes no more room than is set; what was used last stays', () => {
     const small = new ProfileCache(2.5 * PROFILE.bytes.length);
-    small.put('a', PROFILE);
-    small.put('b', PROFILE);
+    const one = { profile: PROFILE, key: null };
+    small.put('a', one);
+    small.put('b', one);
     small.get('a');
-    small.put('c', PROFILE);
+    small.put('c', one);
     expect(['a', 'b', 'c'].map((name) => small.get(name) !== null)).toEqual([true, false, true]);
     const none = new ProfileCache(1);
-    none.put('a', PROFILE);
-    expect(none.get('a')).toBe(PROFILE);
-    none.put('b', PROFILE);
-    expect([none.get('a'), none.get('b')]).toEqual([null, PROFILE]);
+    none.put('a', one);
+    expect(none.get('a')).toBe(one);
+    none.put('b', one);
+    expect([none.get('a'), none.get('b')]).toEqual([null, one]);
   });
 });

@@ -5,6 +5,7 @@
 import {
   checkOf,
   type KnownProfiles,
+  keyOfBlock,
   PROFILES_BYTES_MAX,
   type Profile,
   type ProfileName,
@@ -28,9 +29,15 @@ const CACHE_BYTES_MAX = 1.5 * PROFILES_BYTES_MAX;
 const AGAIN_MS = 1000;
 const MISSING_MAX = 1000;
 
+export interface Fetched {
+  readonly profile: Profile;
+  /** What its message was sealed with; null: it was not. */
+  readonly key: string | null;
+}
+
 /** Of one source and database, whatever the partition; least recently used first. */
 export class ProfileCache {
-  readonly #profiles = new Map<string, Profile>();
+  readonly #profiles = new Map<string, Fetched>();
   readonly #bytesMax: number;
   #bytes = 0;
 
@@ -38,7 +45,7 @@ export class ProfileCache {
     this.#bytesMax = bytesMax;
   }
 
-  get(name: string): Profile | null {
+  get(name: string): Fetched | null {
     const found = this.#profiles.get(name);
     if (found === undefined) return null;
     this.#profiles.delete(name);
@@ -47,13 +54,13 @@ export class ProfileCache {
   }
 
   /** One at least is kept, however large. */
-  put(name: string, profile: Profile): void {
-    this.#profiles.set(name, profile);
-    this.#bytes += profile.bytes.length;
-    for (const [oldest, { bytes }] of this.#profiles) {
+  put(name: string, fetched: Fetched): void {
+    this.#profiles.set(name, fetched);
+    this.#bytes += fetched.profile.bytes.length;
+    for (const [oldest, { profile }] of this.#profiles) {
       if (this.#bytes <= this.#bytesMax || oldest === name) return;
       this.#profiles.delete(oldest);
-      this.#bytes -= bytes.length;
+      this.#bytes -= profile.bytes.length;
     }
   }
 }
@@ -88,30 +95,32 @@ export class ProfileFetcher implements Profiling, KnownProfiles {
   }
 
   /** @throws DroverError `block.sealed`, `block.corrupt`: why it could not be read */
-  find(_tenant: TenantId, name: ProfileName): Profile | null {
-    const key = this.#keyOf(name);
-    const found = this.#options.cache.get(key);
-    const error = found === null ? this.#missing.get(key)?.error : null;
+  find(_tenant: TenantId, name: ProfileName, key: string | null): Profile | null {
+    const place = this.#placeOf(name);
+    const found = this.#options.cache.get(place);
+    if (found !== null) return found.key === key ? found.profile : null;
+    const error = this.#missing.get(place)?.error;
     if (error != null) throw error;
-    return found;
+    return null;
   }
 
   ready(data: Buffer): Promise<void> | null {
     const name = peekProfile(data);
     if (name === null) return null;
-    const key = this.#keyOf(name);
-    if (this.#options.cache.get(key) !== null) return null;
-    const missing = this.#missing.get(key);
+    const place = this.#placeOf(name);
+    if (this.#options.cache.get(place) !== null) return null;
+    const missing = this.#missing.get(place);
     if (missing !== undefined && this.#nowMs() - missing.atMs < AGAIN_MS) return null;
     if (databaseOf(data) !== this.#options.database) return null;
-    const loading = this.#loading.get(key) ?? this.#load(key, name).finally(() => this.#loading.delete(key));
-    this.#loading.set(key, loading);
+    const loading =
+      this.#loading.get(place) ?? this.#load(place, name).finally(() => this.#loading.delete(place));
+    this.#loading.set(place, loading);
     return loading;
   }
 
-  async #load(key: string, name: ProfileName): Promise<void> {
+  async #load(place: string, name: ProfileName): Promise<void> {
     const { cache, read, unsealing, fetched } = this.#options;
-    this.#missing.delete(key);
+    this.#missing.delete(place);
     const block = await read(name.seq);
     let error: DroverError | null = null;
     if (block !== null) {
@@ -120,20 +129,22 @@ export class ProfileFetcher implements Profiling, KnownProfiles {
         const profile = readProfileBlock(block, unsealing.opener);
         // A stream that has lost its end holds another message there.
         if (checkOf(profile) === name.check) {
-          cache.put(key, profile);
+          cache.put(place, { profile, key: keyOfBlock(block) });
           fetched?.();
           return;
         }
       } catch (caught) {
-        if (!(caught instanceof DroverError)) throw caught;
-        error = caught;
+        error =
+          caught instanceof DroverError
+            ? caught
+            : new DroverError('block.corrupt', 'a profile could not be read', { cause: caught });
       }
     }
     if (this.#missing.size >= MISSING_MAX) this.#missing.clear();
-    this.#missing.set(key, { atMs: this.#nowMs(), error });
+    this.#missing.set(place, { atMs: this.#nowMs(), error });
   }
 
-  #keyOf({ seq, check }: ProfileName): string {
+  #placeOf({ seq, check }: ProfileName): string {
     return `${this.#options.partition} ${seq} ${check}`;
   }
 }

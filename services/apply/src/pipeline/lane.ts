@@ -1,5 +1,5 @@
 /** One tenant beside the main lane: the consumer of its subject, what has been read of it, and how far it is dealt with. */
-import { type Anchor, consume } from '@drover/bus';
+import { type Anchor, consume, unlessAborted } from '@drover/bus';
 import { type Share, type TenantId, tenantToken } from '@drover/core';
 import { type Entry, toEntry } from '../changes/entry.ts';
 import { BUSY_REASON } from '../fair/passing.ts';
@@ -80,8 +80,9 @@ export async function openLane(
 
 /** Reads until the lane ends; what fails stands in its queue. */
 export async function feedLane(lane: Lane, options: LanesOptions): Promise<void> {
-  const { deps, created, signal } = options;
+  const { deps, created } = options;
   const anchor = options.anchor();
+  const signal = AbortSignal.any([options.signal, lane.stop.signal]);
   try {
     const messages = consume(deps.bus, {
       cluster: deps.source,
@@ -90,19 +91,20 @@ export async function feedLane(lane: Lane, options: LanesOptions): Promise<void>
       token: tenantToken(lane.tenant as TenantId),
       expectCreated: created,
       ...(anchor === undefined ? {} : { anchor }),
-      signal: AbortSignal.any([signal, lane.stop.signal]),
+      signal,
     });
     for await (const message of messages) {
       const key = deps.unsealing.ready(message.data);
       if (key !== null) await key;
       const profile = deps.profiling.ready(message.data);
-      if (profile !== null) await profile;
+      if (profile !== null) await unlessAborted(signal, profile);
       await lane.queue.push(toEntry(message, deps.database, deps));
       if (lane.stop.signal.aborted) break;
     }
     lane.queue.end();
   } catch (error) {
-    lane.queue.end(error);
+    if (signal.aborted) lane.queue.end();
+    else lane.queue.end(error);
   }
 }
 

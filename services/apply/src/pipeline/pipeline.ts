@@ -5,7 +5,7 @@
  *
  * While one batch is on its way through PostgreSQL, the next is fetched and decoded; a batch is what has arrived meanwhile.
  */
-import { consume, streamName } from '@drover/bus';
+import { consume, streamName, unlessAborted } from '@drover/bus';
 import {
   Backoff,
   DroverError,
@@ -235,7 +235,7 @@ export class Pipeline {
         const key = unsealing.ready(message.data);
         if (key !== null) await key;
         const profile = profiling.ready(message.data);
-        if (profile !== null) await profile;
+        if (profile !== null) await unlessAborted(signal, profile);
         await queue.push(toEntry(message, database, this.deps));
       }
     } finally {

@@ -129,6 +129,9 @@ describe('a profile', () => {
     found?.onSeq?.(5);
     const next = publish().messages[0]!;
     expect([sealedUnder(next.block)?.keyId, next.block[5]! & 64]).toEqual([1, 64]);
+    sealedNow = false; // its keys were shredded, say: nothing of what was learnt leaves in the clear
+    expect(publish().messages[0]!.block[5]! & 64).toBe(0);
+    for (let i = 0; i < 20; i++) expect(aside(publish())).toEqual([]);
     expect(readHeader(next.block).tenant).toBe(ACME);
   });
 
@@ -139,6 +142,7 @@ describe('a profile', () => {
     await new Promise(setImmediate);
     write();
     lane.settleEarlier(); // what is written of it is sealed by now
+    expect(profiles.active).toBe(1);
     keyless = true;
     const group = lane.takeGroup(to.lastCommit);
     expect(group?.messages.map(({ token }) => token)).toEqual(['acme']);

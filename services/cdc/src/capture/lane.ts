@@ -400,13 +400,13 @@ export class Lane {
     });
   }
 
-  /** Sealed as its tenant is; null: its key cannot be had. */
+  /** Sealed as its tenant is; null: its key cannot be had, or is another by now. */
   #profileBlock({ scope, profile }: Lesson): Buffer | null {
     const lsn = this.marks.safeLsn;
     const place = { firstLsn: lsn, lastLsn: lsn, part: 0, complete: true, commitTimeUs: 0n };
     const header = { ...this.#identity, tenant: scope.tenant, epoch: 0 as Epoch, ...place };
     try {
-      return writeProfileBlock(header, profile, this.packer);
+      return writeProfileBlock(header, { profile, key: scope.key }, this.packer);
     } catch (error) {
       if (error instanceof DroverError && error.code === 'key.unavailable') return null;
       throw error;

@@ -1,8 +1,9 @@
 /** Whom is learnt of, when a profile is used, and when it is published again or given up. */
-import { BlockWriter, decodeWithProfile, learn, type Profile, type Scope } from '@drover/block';
+import { BlockWriter, decodeWithProfile, type KeyedScope, learn, type Profile } from '@drover/block';
 import { type Lsn, type TenantId, tenantId } from '@drover/core';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type Learner, Profiles, type ProfilesOptions } from './profiles.ts';
+import { Profiles, type ProfilesOptions } from './profiles.ts';
+import type { Learner } from './school.ts';
 import { ITEMS, tuple } from './source-script.testing.ts';
 
 let nowMs = 0;
@@ -34,7 +35,12 @@ class HandLearner implements Learner {
   }
 }
 
-const scopeOf = (name: string, partition = 0): Scope => ({ tenant: tenantId(name), token: name, partition });
+const scopeOf = (name: string, key: string | null = null): KeyedScope => ({
+  tenant: tenantId(name),
+  token: name,
+  partition: 0,
+  key,
+});
 
 /** One small transaction, unlike the one before it. */
 function body(note = 'an order of some customer'): Buffer {
@@ -64,20 +70,20 @@ function body(note = 'an order of some customer'): Buffer {
 }
 
 /** As a packer does with it; whether a profile took it. */
-function publish(scope: Scope, raw = body(), storedBytes = raw.length): boolean {
+function publish(scope: KeyedScope, raw = body(), storedBytes = raw.length): boolean {
   const found = profiles.encode(scope, raw);
   if (found === null) profiles.saw(scope, raw, storedBytes);
   return found !== null;
 }
 
-function publishMany(scope: Scope, count: number): void {
+function publishMany(scope: KeyedScope, count: number): void {
   for (let i = 0; i < count; i++) publish(scope);
 }
 
 /** Until it is sampled whole: 128 are seen before, 256 are learnt of. */
 const ENOUGH = 127 + 256;
 
-async function learntOf(scope: Scope, seq = 10, afterMs = 1_000_000): Promise<void> {
+async function learntOf(scope: KeyedScope, seq = 10, afterMs = 1_000_000): Promise<void> {
   nowMs += afterMs;
   publishMany(scope, ENOUGH);
   await learner.answer();
@@ -160,6 +166,21 @@ describe('a tenant', () => {
     expect([learner.asked.length, profiles.active, profiles.lessons(0)]).toEqual([1, 0, []]);
   });
 
+  it('is stored otherwise beyond a budget of bytes in a second', async () => {
+    await learntOf(acme);
+    const raw = body();
+    const more = (): number => {
+      let count = 0;
+      while (publish(acme, raw)) count++;
+      return count;
+    };
+    nowMs += 5000;
+    const inASecond = Math.floor((1024 * 1024) / raw.length);
+    expect(more()).toBe(inASecond);
+    nowMs += 100;
+    expect(Math.abs(more() - inASecond / 10)).toBeLessThanOrEqual(1);
+  });
+
   it('is not stored by it while what is published has to wait', async () => {
     await learntOf(acme);
     flowing = false;
@@ -183,6 +204,64 @@ describe('a tenant', () => {
     await learner.answer();
     for (const lesson of profiles.lessons(0)) lesson.onSeq(99);
     expect(other()).toBe(true);
+  });
+
+  it('has nothing of what was learnt or seen under another key', async () => {
+    await learntOf(acme);
+    expect(publish(acme)).toBe(true);
+    const sealed = scopeOf('acme', '0000000111111111');
+    expect(publish(sealed)).toBe(false);
+    expect(profiles.active).toBe(0);
+    publishMany(sealed, 200);
+    nowMs += 1_000_000;
+    const other = scopeOf('acme', '0000000222222222');
+    publishMany(other, 255);
+    expect(learner.asked.length).toBe(1);
+    publish(other);
+    expect(learner.asked.length).toBe(2);
+    expect(learner.asked[1]?.messages[0]?.includes(`customer ${number - 255}`)).toBe(true);
+    await learner.answer();
+    expect(profiles.lessons(0).map(({ scope }) => scope.key)).toEqual([other.key]);
+  });
+
+  it('whose key changes before its profile is published has none', async () => {
+    publishMany(acme, ENOUGH);
+    await learner.answer();
+    expect(publish(scopeOf('acme', '0000000111111111'))).toBe(false);
+    expect([profiles.active, profiles.lessons(0)]).toEqual([0, []]);
+  });
+
+  it('is learnt of once, however much it writes meanwhile', async () => {
+    publishMany(acme, ENOUGH);
+    publishMany(acme, 3 * ENOUGH);
+    await learner.answer();
+    nowMs += 1_000_000;
+    for (const { onSeq } of profiles.lessons(0)) onSeq(10);
+    flowing = false;
+    publishMany(acme, 3 * ENOUGH);
+    expect([learner.asked.length, profiles.active]).toEqual([1, 1]);
+  });
+
+  it('whose profile has been of use for long is learnt of anew as soon as the first time', async () => {
+    await learntOf(acme);
+    const other = () => publish(acme, body(Buffer.alloc(90, `${number}`).toString('base64')));
+    while (profiles.active === 1) other(); // four times as late
+    nowMs += 1_000_000;
+    for (let i = 0; i < 4 * 128 + 255; i++) publish(acme);
+    await learner.answer();
+    for (const { onSeq } of profiles.lessons(0)) onSeq(10);
+    for (let i = 0; i < 2000; i++) {
+      nowMs += 10;
+      expect(publish(acme)).toBe(true);
+    }
+    while (profiles.active === 1) {
+      nowMs += 10;
+      other();
+    }
+    nowMs += 1_000_000;
+    const before = learner.asked.length;
+    for (let i = 0; i < 4 * 128 + 256; i++) other();
+    expect(learner.asked.length).toBe(before + 1);
   });
 
   it('whose profile is never published is without one, and learnt of again much later', async () => {
@@ -218,6 +297,18 @@ describe('a profile', () => {
     again[0]?.onSeq(50);
     expect(profiles.encode(acme, body())?.profile.seq).toBe(50);
     expect(profiles.lessons(0)).toEqual([]);
+  });
+
+  it('is not named once it has stood for long, until it is published again', async () => {
+    make({ maxAgeMs: 8000 });
+    await learntOf(acme, 5);
+    nowMs += 100 * 8000; // its tenant was idle, and it has left the stream
+    expect(publish(acme)).toBe(false);
+    for (const { onSeq } of profiles.lessons(0)) onSeq(50);
+    expect(profiles.encode(acme, body())?.profile.seq).toBe(50);
+    nowMs += 2001;
+    expect(publish(acme)).toBe(false);
+    expect(publish(acme)).toBe(false);
   });
 
   it('is never published again where messages stay', async () => {
@@ -265,6 +356,17 @@ describe('of many tenants', () => {
     ]);
     const newest = learner.asked[1]?.messages.at(-1);
     expect(newest?.includes(`customer ${number}`)).toBe(true);
+  });
+
+  it('those that were seen long ago are forgotten, and not those that are learnt of', async () => {
+    publishMany(scopeOf('acme'), ENOUGH);
+    for (let i = 0; i < 20_000; i++) profiles.saw(scopeOf(`t${i}`), Buffer.alloc(10), 10);
+    await learner.answer();
+    expect(profiles.active).toBe(1);
+    publishMany(scopeOf('late'), ENOUGH);
+    nowMs += 1_000_000;
+    publish(scopeOf('late'));
+    expect(learner.asked.length).toBe(2);
   });
 
   it('profiles take no more room than is set; who has been idle leaves', async () => {

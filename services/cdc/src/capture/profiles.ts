@@ -1,31 +1,25 @@
 /**
- * Profiles of the tenants that small blocks are published for: whom to learn of and when, which are in use, and when to publish one again. Learning
- * itself, and time, are the caller's. A block names a profile by the sequence of its message, so a profile is used once it is handed to the publisher.
+ * Profiles of the tenants that small blocks are published for: which are in use, when one is published (again), when it is given up. Whom to learn of is
+ * `school.ts`. A block names a profile by the sequence of its message, so a profile is used once it is handed to the publisher.
  *
- * Memory is bounded: few tenants are sampled at a time, and the profiles in use together take {@link PROFILES_BYTES_MAX}. So is CPU: after having
- * learnt it rests for twenty times as long ({@link Pace}).
+ * The profiles in use together take {@link PROFILES_BYTES_MAX}, and encoding by them a bounded share of one core.
  */
 import {
   canBeNamed,
   checkOf,
   decodeWithProfile,
   encodeWithProfile,
-  openProfile,
+  type KeyedScope,
   PROFILES_BYTES_MAX,
   type Profile,
   type ProfileName,
-  type Scope,
   type ScopedProfiles,
 } from '@drover/block';
-
-/** What is learnt from the messages of one tenant; null: nothing can be. Off the reader's thread. */
-export interface Learner {
-  learn(messages: readonly Buffer[], tenant: string): Promise<{ bytes: Buffer; id: string } | null>;
-}
+import { type Graduate, type Learner, PATIENCE, type Pace, PROFILE_BYTES_MAX, School } from './school.ts';
 
 /** A profile that is to be published. */
 export interface Lesson {
-  readonly scope: Scope;
+  readonly scope: KeyedScope;
   readonly profile: Profile;
   /** Called with the sequence its message will have. */
   readonly onSeq: (seq: number) => void;
@@ -44,47 +38,28 @@ export interface ProfilesOptions {
   readonly pace?: Pace;
 }
 
-export interface Pace {
-  /** Small messages of a tenant before it is sampled: those who write seldom are not worth it. */
-  readonly seen: number;
-  readonly samples: number;
-  /** After learning, rest for so many times as long: it takes this part of one core at most. */
-  readonly rest: number;
-}
-
 const PACE: Pace = { seen: 128, samples: 256, rest: 20 };
-const SAMPLE_BYTES_MAX = 256 * 1024;
-const PUPILS_MAX = 4;
-/** A pupil that has stopped writing makes room. */
-const PUPIL_MS_MAX = 60_000;
+/** A profile is published again when it has stood for this share of the time that messages are kept, and not named when it has stood for that. */
+const RENEW_SHARE = 1 / 8;
+const NAME_SHARE = 1 / 4;
 /** A profile that is not published by then (its tenant's key cannot be had, the server takes no message of its size) is given up. */
 const UNSENT_MS_MAX = 60_000;
-const PROFILE_BYTES_MAX = 64 * 1024;
-/** Messages that are tried by a new profile: they must come out at no more than this share of what they took. */
-const TRIAL_MESSAGES = 32;
-const TRIAL_SHARE_MAX = 0.75;
-/** After a trial that failed so many times as many messages must come before the next; after one that has become worse. */
-const PATIENCE_FACTOR = 16;
-const RELEARN_FACTOR = 4;
 /** Who has not been seen for so long makes room. */
 const IDLE_MS = 600_000;
-/** A profile is published again when it has stood for this share of the time that messages are kept, so that blocks never outlive it by more. */
-const RENEW_SHARE = 1 / 8;
-/** Stored bytes per raw byte, averaged over about so many messages; that much worse than at first it is learnt anew. */
+/** While there is no room it is not looked for at each message. */
+const FULL_MS = 1000;
+/** Bodies by profiles, raw bytes in a second: about a tenth of one core. */
+const BYTES_PER_S = 1024 * 1024;
+/** Stored bytes per raw byte, averaged over about so many messages; that much worse than at first it is learnt anew, so many times as late. */
 const AVERAGE_MESSAGES = 64;
 const WORSE_FACTOR = 1.5;
 const WORSE_SHARE = 0.02;
-
-interface Tenant {
-  /** Small messages since the last decision. */
-  seen: number;
-  /** So many of them start a sample. */
-  due: number;
-  active: Active | null;
-}
+const RELEARN = 4;
+/** After so many messages a profile has been of use. */
+const SERVED_MESSAGES = 2000;
 
 interface Active {
-  readonly scope: Scope;
+  readonly scope: KeyedScope;
   readonly profile: Profile;
   /** Null until it is handed to the publisher. */
   name: ProfileName | null;
@@ -98,77 +73,66 @@ interface Active {
   queued: boolean;
 }
 
-interface Sample {
-  readonly scope: Scope;
-  readonly messages: Buffer[];
-  readonly startedMs: number;
-  bytes: number;
-  /** What each of the latest took otherwise, in bytes. */
-  readonly stored: number[];
-}
-
 export class Profiles implements ScopedProfiles {
   readonly #options: ProfilesOptions;
-  readonly #pace: Pace;
+  readonly #school: School;
   /** By token: a tenant is in one partition. */
-  readonly #tenants = new Map<string, Tenant>();
-  readonly #samples = new Map<string, Sample>();
-  #active = 0;
+  readonly #active = new Map<string, Active>();
   #activeBytes = 0;
-  #learning = false;
-  #restUntilMs = 0;
   #lessons: Active[] = [];
-  /** Blocks stored by a profile, profiles learnt, and those that a fault of theirs has ended. */
+  #fullUntilMs = 0;
+  #budget = BYTES_PER_S;
+  #budgetMs = 0;
+  /** Blocks stored by a profile, profiles learnt, and what a fault has ended. */
   readonly counts = { blocks: 0, learnt: 0, faults: 0 };
   lastFault: unknown = null;
 
   constructor(options: ProfilesOptions) {
     this.#options = options;
-    this.#pace = options.pace ?? PACE;
+    const { learner, nowMs, pace = PACE } = options;
+    this.#school = new School({
+      learner,
+      nowMs,
+      pace,
+      hasRoom: () => this.#hasRoom(),
+      encode: (profile, raw) => this.#checked(profile, raw),
+      graduated: (graduate) => this.#take(graduate),
+      failed: (error) => this.#fault(error),
+    });
   }
 
   /** In use. */
   get active(): number {
-    return this.#active;
+    return this.#active.size;
   }
 
-  encode(scope: Scope, raw: Buffer): { body: Buffer; profile: ProfileName } | null {
-    const tenant = this.#tenants.get(scope.token);
-    const active = tenant?.active;
-    if (tenant === undefined || active == null || active.name === null) return null;
+  encode(scope: KeyedScope, raw: Buffer): { body: Buffer; profile: ProfileName } | null {
+    const active = this.#active.get(scope.token);
+    if (active === undefined) return null;
     const nowMs = this.#options.nowMs();
+    // What was learnt under one key is neither used nor published under another.
+    if (active.scope.key !== scope.key) return this.#drop(active, 1);
+    if (active.name === null) {
+      if (!active.queued && nowMs - active.publishedMs > UNSENT_MS_MAX) this.#drop(active, RELEARN);
+      return null;
+    }
     active.usedMs = nowMs;
     this.#renew(active, nowMs);
+    const { maxAgeMs, flows } = this.#options;
+    const old = maxAgeMs > 0 && nowMs - active.publishedMs > maxAgeMs * NAME_SHARE;
     // What waits for long may outlive its profile.
-    if (!this.#options.flows(scope.partition)) return null;
+    if (old || !flows(scope.partition) || !this.#affords(raw.length, nowMs)) return null;
     const { faults } = this.counts;
     const body = this.#checked(active.profile, raw);
-    if (this.counts.faults > faults) this.#drop(tenant, active, PATIENCE_FACTOR);
-    else this.#weigh(tenant, active, body === null ? 1 : body.length / raw.length);
+    if (this.counts.faults > faults) return this.#drop(active, PATIENCE);
+    this.#weigh(active, body === null ? 1 : body.length / raw.length);
     if (body === null) return null;
     this.counts.blocks++;
     return { body, profile: active.name };
   }
 
-  saw(scope: Scope, raw: Buffer, storedBytes: number): void {
-    let tenant = this.#tenants.get(scope.token);
-    if (tenant === undefined) {
-      tenant = { seen: 0, due: this.#pace.seen, active: null };
-      this.#tenants.set(scope.token, tenant);
-    }
-    tenant.seen++;
-    const nowMs = this.#options.nowMs();
-    const { active } = tenant;
-    if (active?.name === null && !active.queued && nowMs - active.publishedMs > UNSENT_MS_MAX)
-      this.#drop(tenant, active, PATIENCE_FACTOR);
-    const sample = this.#samples.get(scope.token) ?? this.#begin(scope, tenant, nowMs);
-    if (sample === null) return;
-    // The writer goes on in this memory.
-    sample.messages.push(Buffer.from(raw));
-    sample.stored.push(storedBytes);
-    sample.bytes += raw.length;
-    if (sample.messages.length >= this.#pace.samples || sample.bytes >= SAMPLE_BYTES_MAX)
-      this.#learn(sample, tenant);
+  saw(scope: KeyedScope, raw: Buffer, storedBytes: number): void {
+    if (!this.#active.has(scope.token)) this.#school.saw(scope, raw, storedBytes);
   }
 
   /** Profiles to be published to the partition, before all that is finished from now on. */
@@ -188,17 +152,49 @@ export class Profiles implements ScopedProfiles {
     });
   }
 
-  /** Null: encoded otherwise. What comes back changed is a fault of the profile's, and ends it. */
+  #take({ scope, profile, share }: Graduate): void {
+    this.counts.learnt++;
+    const nowMs = this.#options.nowMs();
+    const active: Active = {
+      scope,
+      profile,
+      name: null,
+      publishedMs: nowMs,
+      usedMs: nowMs,
+      messages: 0,
+      share: 0,
+      firstShare: share,
+      queued: true,
+    };
+    this.#active.set(scope.token, active);
+    this.#activeBytes += profile.bytes.length;
+    this.#lessons.push(active);
+  }
+
+  #drop(active: Active, patience: number): null {
+    const { token } = active.scope;
+    this.#active.delete(token);
+    this.#activeBytes -= active.profile.bytes.length;
+    this.#lessons = this.#lessons.filter((lesson) => lesson !== active);
+    this.#school.again(token, patience);
+    return null;
+  }
+
+  /** Null: encoded otherwise. What comes back changed is a fault. */
   #checked(profile: Profile, raw: Buffer): Buffer | null {
     try {
       const body = encodeWithProfile(raw, profile);
       if (body === null || decodeWithProfile(body, profile, raw.length).equals(raw)) return body;
-      this.lastFault = new Error('a body came back changed');
+      this.#fault(new Error('a body came back changed'));
     } catch (error) {
-      this.lastFault = error;
+      this.#fault(error);
     }
-    this.counts.faults++;
     return null;
+  }
+
+  #fault(error: unknown): void {
+    this.counts.faults++;
+    this.lastFault = error;
   }
 
   #renew(active: Active, nowMs: number): void {
@@ -208,117 +204,32 @@ export class Profiles implements ScopedProfiles {
     this.#lessons.push(active);
   }
 
-  #weigh(tenant: Tenant, active: Active, share: number): void {
+  #weigh(active: Active, share: number): void {
     active.messages++;
     active.share += (share - active.share) / Math.min(active.messages, AVERAGE_MESSAGES);
-    if (active.messages < AVERAGE_MESSAGES) return;
-    if (active.share > WORSE_FACTOR * active.firstShare + WORSE_SHARE)
-      this.#drop(tenant, active, RELEARN_FACTOR);
+    if (active.messages === SERVED_MESSAGES) this.#school.served(active.scope.token);
+    if (active.messages >= AVERAGE_MESSAGES && active.share > WORSE_FACTOR * active.firstShare + WORSE_SHARE)
+      this.#drop(active, RELEARN);
   }
 
-  #drop(tenant: Tenant, active: Active, patience: number): void {
-    this.#active--;
-    this.#activeBytes -= active.profile.bytes.length;
-    this.#lessons = this.#lessons.filter((lesson) => lesson !== active);
-    tenant.active = null;
-    tenant.seen = 0;
-    tenant.due *= patience;
-  }
-
-  #begin({ tenant: name, token, partition }: Scope, tenant: Tenant, nowMs: number): Sample | null {
-    if (tenant.seen < tenant.due || tenant.active !== null) return null;
-    if (this.#samples.size >= PUPILS_MAX) {
-      for (const [other, { startedMs }] of this.#samples)
-        if (nowMs - startedMs > PUPIL_MS_MAX) this.#samples.delete(other);
-      if (this.#samples.size >= PUPILS_MAX) return null;
-    }
-    if (!this.#hasRoom(nowMs)) return null;
-    const scope = { tenant: name, token, partition }; // what is handed in may hold on to more
-    const sample = { scope, messages: [], startedMs: nowMs, bytes: 0, stored: [] };
-    this.#samples.set(token, sample);
-    return sample;
+  #affords(bytes: number, nowMs: number): boolean {
+    const more = ((nowMs - this.#budgetMs) * BYTES_PER_S) / 1000;
+    this.#budget = Math.min(BYTES_PER_S, this.#budget + more);
+    this.#budgetMs = nowMs;
+    if (this.#budget < bytes) return false;
+    this.#budget -= bytes;
+    return true;
   }
 
   /** For one more; whoever has been idle for long leaves. */
-  #hasRoom(nowMs: number): boolean {
+  #hasRoom(): boolean {
     const { bytesMax = PROFILES_BYTES_MAX } = this.#options;
     const fits = (): boolean => this.#activeBytes + PROFILE_BYTES_MAX <= bytesMax;
-    if (fits()) return true;
-    for (const tenant of this.#tenants.values()) {
-      const { active } = tenant;
-      if (active !== null && nowMs - active.usedMs > IDLE_MS) this.#drop(tenant, active, 1);
-    }
-    return fits();
-  }
-
-  /** Of the samples that wait the first that asks is the next. */
-  #learn(sample: Sample, tenant: Tenant): void {
-    const startMs = this.#options.nowMs();
-    if (this.#learning || startMs < this.#restUntilMs) {
-      // The latest messages are those to learn from.
-      const first = sample.messages.shift();
-      sample.stored.shift();
-      sample.bytes -= first?.length ?? 0;
-      return;
-    }
-    this.#learning = true;
-    this.#samples.delete(sample.scope.token);
-    tenant.seen = 0;
-    void this.#options.learner
-      .learn(sample.messages, sample.scope.tenant)
-      .then((learnt) =>
-        this.#take(sample, tenant, learnt === null ? null : openProfile(learnt.bytes, learnt.id)),
-      )
-      .catch((error: unknown) => {
-        this.counts.faults++;
-        this.lastFault = error;
-        tenant.due *= PATIENCE_FACTOR;
-      })
-      .finally(() => {
-        this.#learning = false;
-        const nowMs = this.#options.nowMs();
-        this.#restUntilMs = nowMs + (nowMs - startMs) * this.#pace.rest;
-      });
-  }
-
-  #take(sample: Sample, tenant: Tenant, profile: Profile | null): void {
-    const fits = profile !== null && profile.bytes.length <= PROFILE_BYTES_MAX;
-    const firstShare = fits ? this.#trial(sample, profile) : null;
-    if (profile === null || firstShare === null) {
-      tenant.due *= PATIENCE_FACTOR;
-      return;
-    }
-    this.counts.learnt++;
     const nowMs = this.#options.nowMs();
-    const active: Active = {
-      scope: sample.scope,
-      profile,
-      name: null,
-      publishedMs: nowMs,
-      usedMs: nowMs,
-      messages: 0,
-      share: 0,
-      firstShare,
-      queued: true,
-    };
-    tenant.active = active;
-    this.#active++;
-    this.#activeBytes += profile.bytes.length;
-    this.#lessons.push(active);
-  }
-
-  /** Stored bytes per raw byte of the latest; null: it does not pay. */
-  #trial({ messages, stored }: Sample, profile: Profile): number | null {
-    const count = Math.min(TRIAL_MESSAGES, messages.length);
-    let rawBytes = 0;
-    let otherwise = 0;
-    let by = 0;
-    for (let i = messages.length - count; i < messages.length; i++) {
-      const raw = messages[i] as Buffer;
-      rawBytes += raw.length;
-      otherwise += stored[i] as number;
-      by += this.#checked(profile, raw)?.length ?? raw.length;
-    }
-    return by <= TRIAL_SHARE_MAX * otherwise ? by / rawBytes : null;
+    if (fits()) return true;
+    if (nowMs < this.#fullUntilMs) return false;
+    for (const active of this.#active.values()) if (nowMs - active.usedMs > IDLE_MS) this.#drop(active, 1);
+    this.#fullUntilMs = nowMs + FULL_MS;
+    return fits();
   }
 }

@@ -42,10 +42,11 @@ import {
 import type { Logger } from '@drover/telemetry';
 import { Assembler } from '../capture/assembler.ts';
 import type { Group } from '../capture/lane.ts';
-import { type Pace, Profiles } from '../capture/profiles.ts';
+import { Profiles } from '../capture/profiles.ts';
 import { checkIdentity, type SourceFacts } from '../capture/resume.ts';
 import { type PublishRules, RuledRows } from '../capture/ruled.ts';
 import { RuledMemory } from '../capture/ruled-memory.ts';
+import type { Pace } from '../capture/school.ts';
 import { NotStreamed } from '../capture/streamed.ts';
 import type { UnassignedReason } from '../capture/tenant-directory.ts';
 import type { CdcMetrics } from '../metrics.ts';

@@ -1,7 +1,7 @@
 /** Learns profiles on a thread of its own, which is there while it is needed: learning takes some hundred milliseconds, for which the reader must not stand still. */
 import { Worker } from 'node:worker_threads';
 import type { Closeable } from '@drover/core';
-import type { Learner } from '../capture/profiles.ts';
+import type { Learner } from '../capture/school.ts';
 
 export interface Task {
   readonly messages: readonly Uint8Array[];
@@ -15,6 +15,8 @@ export type Answer = { readonly bytes: Uint8Array; readonly id: string } | null;
 /** Without a task for so long the thread ends: it takes some ten megabytes. */
 const IDLE_MS = 30_000;
 const HEAP_MB = 96;
+/** Who takes longer has gone wrong. */
+const LEARN_MS_MAX = 60_000;
 
 export class ThreadLearner implements Learner, Closeable {
   readonly #database: string;
@@ -31,10 +33,12 @@ export class ThreadLearner implements Learner, Closeable {
     this.#worker ??= this.#start();
     const worker = this.#worker;
     const task: Task = { messages, tenant, database: this.#database };
+    const timer = setTimeout(() => void worker.terminate(), LEARN_MS_MAX).unref();
     try {
       const answer = await ask(worker, task);
       return answer === null ? null : { bytes: Buffer.from(answer.bytes), id: answer.id };
     } finally {
+      clearTimeout(timer);
       this.#idle = setTimeout(() => void this.close(), IDLE_MS).unref();
     }
   }
@@ -51,6 +55,7 @@ export class ThreadLearner implements Learner, Closeable {
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
     });
     worker.unref(); // it keeps nobody running
+    worker.on('error', () => {}); // whoever waits is told
     worker.once('exit', () => {
       if (this.#worker === worker) this.#worker = null;
     });
@@ -61,14 +66,14 @@ export class ThreadLearner implements Learner, Closeable {
 function ask(worker: Worker, task: Task): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const done = (act: () => void): void => {
-      worker.off('message', onMessage).off('error', onError).off('exit', onExit);
+      worker.off('message', onMessage).off('messageerror', onError).off('error', onError).off('exit', onExit);
       act();
     };
     const onMessage = (answer: Answer): void => done(() => resolve(answer));
     const onError = (error: unknown): void =>
       done(() => reject(new Error('learning a profile failed', { cause: error })));
     const onExit = (): void => onError(new Error('the thread has ended'));
-    worker.on('message', onMessage).on('error', onError).on('exit', onExit);
+    worker.on('message', onMessage).on('messageerror', onError).on('error', onError).on('exit', onExit);
     worker.postMessage(task);
   });
 }

@@ -1,9 +1,10 @@
 /** The replica follows the stream from where the pass began, leniently up to a barrier; when it has passed that, the pass is over. */
 import { cancelled, DroverError, formatLsn, type Lsn, until } from '@drover/core';
 import { emitBarrier, followTenant, readTenantRow } from '@drover/pg';
+import type { TenantTable } from '../scope.ts';
 import { type Pass, streamOf } from './begin.ts';
 import { type CopyContext, type Job, report } from './context.ts';
-import { readRecord, writeFollowed } from './record.ts';
+import { readRecord, tableName, writeFollowed } from './record.ts';
 import { requireWanted } from './wanted.ts';
 
 /** A replica catches up at its own pace; after this it is said that it does not. The next attempt waits on. */
@@ -12,8 +13,8 @@ const LOOK_EVERY_MS = 50;
 /** The placement is looked at once in so many looks at the replica. */
 const LOOKS = 10;
 
-/** The stream does not hold any more what the replica needs: the copy must begin anew. */
-export class StreamLost extends DroverError {}
+/** What was copied is of no use: the copy must begin anew. */
+export class BeginAnew extends DroverError {}
 
 /** Every row of the snapshot is at the target. Returns behind the barrier. @throws as {@link waitCaughtUp} */
 export async function follow(context: CopyContext, job: Job, pass: Pass): Promise<void> {
@@ -46,7 +47,7 @@ export async function follow(context: CopyContext, job: Job, pass: Pass): Promis
   await waitCaughtUp(context, job, barrier);
 }
 
-/** @throws StreamLost; DroverError copy.failed (parked, or not in time), internal.cancelled; NotWanted */
+/** @throws BeginAnew; DroverError copy.failed (parked, or not in time), internal.cancelled; NotWanted */
 export async function waitCaughtUp(context: CopyContext, job: Job, barrier: Lsn): Promise<void> {
   const { tenant, to, placement } = job;
   const pool = context.admin(to, placement.database);
@@ -61,6 +62,11 @@ export async function waitCaughtUp(context: CopyContext, job: Job, barrier: Lsn)
         // Behind the barrier counting is strict again: a change of a row that is missing still parks the tenant. The further pass
         // reads that row, and begins before the change.
         if (passed && ((await readRecord(job))?.missed.length ?? 0) > 0) return true;
+        if (!passed && (await isOfTwoSnapshots(context, job)))
+          throw new BeginAnew(
+            'copy.failed',
+            `rows of ${tenant} that came by two snapshots met each other at ${to}; the copy begins anew`,
+          );
         throw await parked(context, job, row.reason);
       }
       return passed ? true : undefined;
@@ -77,6 +83,27 @@ export async function waitCaughtUp(context: CopyContext, job: Job, barrier: Lsn)
   );
 }
 
+/**
+ * A copy that was taken up again has a table's rows by two snapshots, and apply cannot tell what stands in them (`copied.ts` there): what a row was once may
+ * hold a unique value that another one has by now.
+ */
+async function isOfTwoSnapshots(context: CopyContext, job: Job): Promise<boolean> {
+  const { tenant, to, placement, tables } = job;
+  const record = await readRecord(job);
+  const isMixed = (table: TenantTable): boolean => {
+    const progress = record?.progress[tableName(table)];
+    return table.key !== null && progress !== undefined && progress.snapshot === undefined;
+  };
+  if (!tables.some(isMixed)) return false;
+  const { rows } = await context
+    .admin(to, placement.database)
+    .query(
+      `SELECT FROM drover.ledger WHERE tenant = $1 AND source = $2 AND kind = 'poison' AND status = 'open' AND detail ->> 'sqlstate' = '23505' LIMIT 1`,
+      [tenant, placement.primary],
+    );
+  return rows.length > 0;
+}
+
 /** No retry of a change brings back what a stream has lost: apply says so in the ledger, and only another copy ends it. */
 async function parked(context: CopyContext, job: Job, reason: string | null): Promise<DroverError> {
   const { tenant, to, placement } = job;
@@ -88,7 +115,7 @@ async function parked(context: CopyContext, job: Job, reason: string | null): Pr
       [tenant, placement.primary],
     );
   if (rows.length > 0 || reason?.startsWith('pg.identity_changed') === true)
-    return new StreamLost('copy.failed', `${message}; the copy begins anew`);
+    return new BeginAnew('copy.failed', `${message}; the copy begins anew`);
   return new DroverError('copy.failed', message, {
     hint: '`drover ledger list` shows the change; once it is retried or skipped the copy goes on',
   });

@@ -27,13 +27,14 @@ export async function copyTables(
   report(context, job, { phase: 'copying', rows: tally.rows, total: tally.total });
   const turns = context.turnsOf?.(job.tenant);
   try {
-    await copyAll(context, job, { pass, reader, turns });
+    await copyAll(context, job, { pass, reader, snapshot: await snapshotOf(reader), turns });
   } finally {
     turns?.leave();
   }
 }
 
-async function copyAll(context: CopyContext, job: Job, { pass, reader, turns }: Copying): Promise<void> {
+async function copyAll(context: CopyContext, job: Job, copying: Copying): Promise<void> {
+  const { pass, reader, turns } = copying;
   const { tally } = job;
   for (const table of pass.tables) {
     const name = tableName(table);
@@ -43,7 +44,8 @@ async function copyAll(context: CopyContext, job: Job, { pass, reader, turns }: 
       await requireWanted(context, job);
       const turn = await turns?.take(context.signal);
       const started = performance.now();
-      const chunk: Chunk = { reader, table, at, bytes: 0 };
+      const snapshot = wholeBy(copying, table, at);
+      const chunk: Chunk = { reader, table, at, snapshot, bytes: 0 };
       const next = await nextChunk(context, job, chunk).finally(() => turn?.done(chunk.bytes));
       if (next === null) break;
       const rows = next.rows - at.rows;
@@ -58,9 +60,18 @@ async function copyAll(context: CopyContext, job: Job, { pass, reader, turns }: 
   }
 }
 
+/** The snapshot in which all of the table is copied, with this chunk; null: some of it came, or comes, by another. */
+function wholeBy({ pass, snapshot }: Copying, table: TenantTable, at: TableProgress): string | null {
+  if (table.key === null) return snapshot;
+  const begins = at.cursor === null && at.rows === 0;
+  return pass.start.missed === null && (begins || at.snapshot === snapshot) ? snapshot : null;
+}
+
 interface Copying {
   readonly pass: Pass;
   readonly reader: SessionClient;
+  /** Of the reader: pg_snapshot as text. */
+  readonly snapshot: string;
   readonly turns: Share | undefined;
 }
 
@@ -68,6 +79,8 @@ interface Chunk {
   readonly reader: SessionClient;
   readonly table: TenantTable;
   readonly at: TableProgress;
+  /** {@link wholeBy} */
+  readonly snapshot: string | null;
   /** That were copied. */
   bytes: number;
 }
@@ -92,7 +105,7 @@ async function nextChunk(context: CopyContext, job: Job, chunk: Chunk): Promise<
 
 /** Up to the key `upTo`; without one, all that there is. */
 async function copyChunk(job: Job, chunk: Chunk, upTo: readonly string[] | null): Promise<TableProgress> {
-  const { reader, table, at } = chunk;
+  const { reader, table, at, snapshot } = chunk;
   const { target, tenant } = job;
   return inTransaction(target, async () => {
     const sink = target.query(copyStreams.from(copyIn(table)));
@@ -103,7 +116,7 @@ async function copyChunk(job: Job, chunk: Chunk, upTo: readonly string[] | null)
     await (table.ruled === undefined ? pipeline(rows, sink) : pipeline(rows, ruledCopy(table.ruled), sink));
     const next = {
       ...{ rows: at.rows + sink.rowCount, cursor: upTo, done: upTo === null },
-      ...(table.key === null ? { snapshot: await snapshotOf(reader) } : {}),
+      ...(snapshot === null ? {} : { snapshot }),
     };
     await writeProgress(target, tenant, table, next);
     return next;

@@ -8,7 +8,7 @@ import { rulesOfTenant } from '../ruled.ts';
 import { tenantTables } from '../scope.ts';
 import { requireSameShape } from '../shape.ts';
 import { beginPass, type Pass, readLeft } from './begin.ts';
-import { follow, StreamLost, waitCaughtUp } from './catch-up.ts';
+import { BeginAnew, follow, waitCaughtUp } from './catch-up.ts';
 import { type CopyContext, type Job, report } from './context.ts';
 import { copyTables } from './copy-tables.ts';
 import type { MissedRow } from './missed.ts';
@@ -123,7 +123,7 @@ async function becomeLive(context: CopyContext, job: Job): Promise<void> {
 /** Rows that met each other from two snapshots, and a stream without its past: the copy begins anew, with one snapshot. */
 async function noteFailure(job: Job, error: unknown): Promise<void> {
   const restart =
-    error instanceof StreamLost || (error instanceof DroverError && error.facts['sqlstate'] === '23505');
+    error instanceof BeginAnew || (error instanceof DroverError && error.facts['sqlstate'] === '23505');
   const { detail } = (error as { cause?: { detail?: unknown } }).cause ?? {};
   const text = `${describeError(error)}${typeof detail === 'string' ? `: ${detail}` : ''}`;
   // The session may be what was lost: then the record stays as it is, and the next attempt finds out again.

@@ -33,7 +33,7 @@ export interface TableProgress {
   readonly rows: number;
   readonly cursor: Cursor | null;
   readonly done: boolean;
-  /** Of a table without a key, what was copied of it (pg_snapshot): apply passes over what stands in it. */
+  /** What was copied of it, all of it (pg_snapshot): apply passes over what stands in it. Absent: chunks came by several, or it is not copied whole. */
   readonly snapshot?: string;
 }
 
