@@ -75,7 +75,7 @@ test.each([
   await world.equal();
 });
 
-test('a lane of a tenant’s own reads them as well', async () => {
+test('also when a tenant has to catch up first', async () => {
   await world.kill('apply');
   await world.target.query(`UPDATE drover.tenant SET feed = 'catchup' WHERE tenant = 't0'`);
   await write(50);

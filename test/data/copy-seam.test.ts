@@ -107,6 +107,32 @@ describe('what is written while a tenant is copied', () => {
     expect(rows).toEqual([{ status: 'resolved' }]);
   });
 
+  it('a table that is renamed before the snapshot: what was written under its old name came before', async () => {
+    const renaming = await DataWorld.start({
+      sections: { migration: { chunk_rows: CHUNK }, capture: { ddl: true } },
+      sql: 'CREATE TABLE older (tenant text, id int, v text, PRIMARY KEY (tenant, id))',
+    });
+    try {
+      await renaming.write(`INSERT INTO older SELECT 'named', i, 'first' FROM generate_series(1, 20) i`);
+      const tenant = await renaming.copied('named');
+      let at = 0;
+      const stopped = renaming.copy(tenant, async (step) => {
+        if (step !== 'stopped' || at++ > 0) return;
+        await renaming.write(
+          `UPDATE older SET v = 'second' WHERE id = 1; INSERT INTO older VALUES ('named', 50, 'goes')`,
+        );
+        await renaming.write('ALTER TABLE older RENAME TO newer');
+        await renaming.write(`UPDATE newer SET v = 'third' WHERE id = 1; DELETE FROM newer WHERE id = 50`);
+      });
+      // The copy knew the table by its old name.
+      await expect(stopped).rejects.toThrow('older');
+      await renaming.copy(tenant);
+      await renaming.same(['newer']);
+    } finally {
+      await renaming.close();
+    }
+  });
+
   it('25: deleted after it was copied', async () => {
     await world.tables('CREATE TABLE p25 (tenant text, id int, PRIMARY KEY (tenant, id))');
     await world.write(`INSERT INTO p25 SELECT 's25', i FROM generate_series(1, 30) i`);

@@ -17,7 +17,7 @@ await runService(service as Service, {
   config: JSON.parse(readFileSync(file, 'utf8')) as Config,
   signal: stop.signal,
   onReady: (info) => process.send?.(info),
-  ...(process.env['DROVER_EAGER'] === undefined ? {} : { pace: { seen: 1, samples: 6, rest: 0 } }),
+  ...(process.env['DROVER_EAGER'] === undefined ? {} : { pace: { seen: 1, samples: 3, rest: 0 } }),
   failpoint: async (at) => {
     if (at === step && --left === 0) process.kill(process.pid, 'SIGKILL');
   },

@@ -71,7 +71,7 @@ function profileOf({ header, profile }: Envelope, key: string | null, profiles?:
   if (known !== null && checkOf(known) === profile?.check && known.model.tenant === tenant) return known;
   throw new DroverError(
     'block.profile',
-    `a block of tenant ${tenant} needs the profile at ${profile?.seq}, which is not there`,
+    `a block of tenant ${tenant} needs the profile at ${profile?.seq}, which is not there, or not sealed as the block is`,
     { facts: { tenant, seq: profile?.seq }, hint: 'it has left the stream: copy the tenant anew' },
   );
 }

@@ -13,6 +13,8 @@ import {
 import { type RuledTable, ruledTables, type TenantRules } from './ruled.ts';
 
 export interface TenantTable {
+  /** At the source. */
+  readonly oid: number;
   readonly schema: string;
   readonly name: string;
   /** SQL condition over the table's columns. */
@@ -53,6 +55,7 @@ export async function tenantTables(
 function toTenantTable(table: TableInfo, where: string): TenantTable {
   const typeOf = (name: string) => table.columns.find((c) => c.name === name)?.typeName ?? 'text';
   return {
+    oid: table.oid,
     schema: table.schema,
     name: table.name,
     where,

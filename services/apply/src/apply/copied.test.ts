@@ -31,9 +31,11 @@ describe('a snapshot', () => {
   });
 });
 
+const OIDS: Readonly<Record<string, number>> = { keyed: 1, keyless: 2, other: 3 };
+
 describe('changes that a copy has brought', () => {
   const plan = (name: string, key: number[] | null) =>
-    ({ key, relation: { schema: 's', name } }) as unknown as TablePlan;
+    ({ key, relation: { oid: OIDS[name], name } }) as unknown as TablePlan;
   const [keyed, keyless, other] = [plan('keyed', [0]), plan('keyless', null), plan('other', null)];
   const transactions = [5, 6, 30, 7].map((xid, i) => ({
     lsn: BigInt(100 + i) as Lsn,
@@ -59,7 +61,7 @@ describe('changes that a copy has brought', () => {
     ]);
 
   it('are passed over in tables without a key, by transaction', () => {
-    expect(shown({ snapshots: new Map([['s.keyless', snapshot('20:20:')]]), applied: null })).toEqual([
+    expect(shown({ snapshots: new Map([[2, snapshot('20:20:')]]), applied: null })).toEqual([
       [1, 4, ['keyed', null, 'other']],
       [4, 6, ['keyed', 'keyless', 'other']],
       [6, 8, ['keyed', null, 'other']],
@@ -67,7 +69,7 @@ describe('changes that a copy has brought', () => {
   });
 
   it('and in tables with a key, of which a snapshot is known', () => {
-    const snapshots = new Map([['s.keyed', snapshot('20:20:')]]);
+    const snapshots = new Map([[1, snapshot('20:20:')]]);
     expect(shown({ snapshots, applied: 102n as Lsn })).toEqual([
       [1, 4, [null, null, null]],
       [4, 6, ['keyed', null, null]],

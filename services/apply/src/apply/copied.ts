@@ -40,8 +40,8 @@ export function sees({ xmin, xmax, running }: Snapshot, xid: number): boolean {
 }
 
 export interface Copied {
-  /** By `schema.table`. */
-  readonly snapshots: ReadonlyMap<string, Snapshot>;
+  /** By the table's OID at the source: its name may be another by now. */
+  readonly snapshots: ReadonlyMap<number, Snapshot>;
   /** Everything up to it was applied before the pass of the copy under way began; null: nothing was. */
   readonly applied: Lsn | null;
 }
@@ -49,14 +49,14 @@ export interface Copied {
 /** From drover.copy, as migration writes it. */
 export async function readCopied(session: Session, tenant: string): Promise<Copied> {
   const rows = await session.rows(
-    `SELECT t.key, t.value ->> 'snapshot', c.snapshot ->> 'applied' FROM drover.copy c
+    `SELECT t.value ->> 'oid', t.value ->> 'snapshot', c.snapshot ->> 'applied' FROM drover.copy c
      LEFT JOIN LATERAL pg_catalog.jsonb_each(c.progress - 'missed') t ON t.value ? 'snapshot' WHERE c.tenant = $1`,
     [tenant],
   );
-  const snapshots = new Map<string, Snapshot>();
-  for (const [table = null, text = null] of rows) {
+  const snapshots = new Map<number, Snapshot>();
+  for (const [oid = null, text = null] of rows) {
     const snapshot = parseSnapshot(text ?? '');
-    if (table !== null && snapshot !== null) snapshots.set(table, snapshot);
+    if (oid !== null && snapshot !== null) snapshots.set(Number(oid), snapshot);
   }
   const applied = rows[0]?.[2] ?? null;
   return { snapshots, applied: applied === null ? null : parseLsn(applied) };
@@ -85,6 +85,6 @@ export function withoutCopied(slice: Slice, copied: Copied): Slice[] {
 function isHeld(plan: TablePlan, tx: Transaction, { snapshots, applied }: Copied): boolean {
   // Of tables with a key a further pass brings single rows, which are newer than what was applied before.
   if (plan.key === null && applied !== null && tx.lsn <= applied) return true;
-  const snapshot = snapshots.get(`${plan.relation.schema}.${plan.relation.name}`);
-  return snapshot !== undefined && sees(snapshot, tx.xid);
+  const snapshot = snapshots.get(plan.relation.oid);
+  return snapshot !== undefined && tx.xid !== 0 && sees(snapshot, tx.xid);
 }

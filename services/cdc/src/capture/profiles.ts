@@ -94,7 +94,7 @@ export class Profiles implements ScopedProfiles {
       learner,
       nowMs,
       pace,
-      hasRoom: () => this.#hasRoom(),
+      hasRoom: (profiles) => this.#hasRoom(profiles),
       encode: (profile, raw) => this.#checked(profile, raw),
       graduated: (graduate) => this.#take(graduate),
       failed: (error) => this.#fault(error),
@@ -221,10 +221,10 @@ export class Profiles implements ScopedProfiles {
     return true;
   }
 
-  /** For one more; whoever has been idle for long leaves. */
-  #hasRoom(): boolean {
+  /** Whoever has been idle for long leaves. */
+  #hasRoom(profiles: number): boolean {
     const { bytesMax = PROFILES_BYTES_MAX } = this.#options;
-    const fits = (): boolean => this.#activeBytes + PROFILE_BYTES_MAX <= bytesMax;
+    const fits = (): boolean => this.#activeBytes + profiles * PROFILE_BYTES_MAX <= bytesMax;
     const nowMs = this.#options.nowMs();
     if (fits()) return true;
     if (nowMs < this.#fullUntilMs) return false;

@@ -28,8 +28,8 @@ export interface SchoolOptions {
   readonly learner: Learner;
   readonly nowMs: () => number;
   readonly pace: Pace;
-  /** For one more profile. */
-  readonly hasRoom: () => boolean;
+  /** For so many more profiles. */
+  readonly hasRoom: (profiles: number) => boolean;
   /** The body by a profile; null: otherwise. */
   readonly encode: (profile: Profile, raw: Buffer) => Buffer | null;
   readonly graduated: (graduate: Graduate) => void;
@@ -129,7 +129,8 @@ export class School {
       for (const [other, { startedMs }] of this.#samples)
         if (nowMs - startedMs > PUPIL_MS_MAX) this.#samples.delete(other);
     }
-    if (this.#samples.size >= PUPILS_MAX || !this.#options.hasRoom()) return null;
+    const pupils = this.#samples.size + (this.#learning ? 1 : 0);
+    if (this.#samples.size >= PUPILS_MAX || !this.#options.hasRoom(pupils + 1)) return null;
     const scope = { tenant, token, partition, key }; // what is handed in may hold on to more
     const begun = { scope, startedMs: nowMs, messages: [], stored: [], bytes: 0 };
     this.#samples.set(token, begun);

@@ -3,9 +3,10 @@ import { type StreamState, streamName, streamState } from '@drover/bus';
 import { DroverError, formatLsn, type Lsn, partitionOf } from '@drover/core';
 import { followTenant, type Queryable, readTenantRow } from '@drover/pg';
 import type { TenantTable } from '../scope.ts';
+import { BeginAnew } from './begin-anew.ts';
 import type { CopyContext, Job } from './context.ts';
 import { limitedTo, type MissedRow } from './missed.ts';
-import { type PassStart, readRecord, type TableProgress, writeStart } from './record.ts';
+import { isOf, type PassStart, readRecord, type TableProgress, tableName, writeStart } from './record.ts';
 
 export interface Pass {
   readonly start: PassStart;
@@ -32,12 +33,18 @@ export async function readLeft(context: CopyContext, job: Job): Promise<Left> {
     row?.role === 'replica' && row.epoch === placement.epoch && row.source === placement.primary;
   if (!follows || (await stateOfStream(context, job)).created !== record.start.created)
     return { kind: 'nothing' };
+  if ((await timelineOf(context, job)) !== record.start.timeline) return { kind: 'nothing' };
   // A further pass had stopped apply, and nothing says where: tables without a key cannot be followed from an earlier place.
   if (row.feed === 'copying' && record.start.followed) return { kind: 'nothing' };
   if (row.feed !== 'copying') {
     return row.lenientUntil === null ? { kind: 'nothing' } : { kind: 'rows', barrier: row.lenientUntil };
   }
   const { start, progress } = record;
+  const all = new Map(job.tables.map((table) => [tableName(table), table]));
+  for (const [name, of] of Object.entries(progress)) {
+    const table = all.get(name);
+    if (table === undefined || !isOf(of, table)) return { kind: 'nothing' };
+  }
   const tables = start.missed === null ? job.tables : limitedTo(start.missed, job.tables);
   return { kind: 'chunks', pass: { start, tables, progress } };
 }
@@ -55,6 +62,7 @@ export async function beginPass(
   const { tenant, to, placement } = job;
   const { epoch, primary, database } = placement;
   const stream = streamOf(context, job);
+  const timeline = await timelineOf(context, job);
   const { created, lastSeq } = await stateOfStream(context, job);
   const copying = { tenant, epoch, source: primary, feed: 'copying', stream } as const;
   const pool = context.admin(to, database);
@@ -76,11 +84,38 @@ export async function beginPass(
   if (now.created !== created || now.lastSeq < n0)
     throw new DroverError('copy.failed', `${stream} has lost what it held meanwhile; the copy begins anew`);
   await context.failpoint?.('stopped');
+  const gone = missed?.find(
+    (row) => !job.tables.some((t) => t.schema === row.schema && t.name === row.table),
+  );
+  if (gone !== undefined)
+    throw new BeginAnew(
+      'copy.failed',
+      `${gone.schema}.${gone.table}, of which rows are to be read again, is not there any more; the copy begins anew`,
+    );
   const tables = missed === null ? job.tables : limitedTo(missed, job.tables);
   const copied = missed === null ? 0 : job.tally.rows;
-  const start = { n0, created, epoch, since: job.since, copied, missed, applied, followed: false };
+  const start = { n0, created, epoch, since: job.since, timeline, copied, missed, applied, followed: false };
   await writeStart(job, tables, start);
   return { start, tables, progress: {} };
+}
+
+/** @throws DroverError `copy.failed` when the source's endpoint leads to a standby */
+export async function timelineOf(context: CopyContext, job: Pick<Job, 'placement'>): Promise<string> {
+  const { primary, database } = job.placement;
+  const { rows } = await context
+    .admin(primary, database)
+    .query<{ timeline: string | null }>(
+      `SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL ELSE left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) END AS timeline`,
+    );
+  const timeline = rows[0]?.timeline ?? null;
+  if (timeline !== null) return timeline;
+  throw new DroverError(
+    'copy.failed',
+    `${primary} is a standby: its rows may be old, and nothing can be copied from there`,
+    {
+      hint: 'its endpoint must lead to the server that takes writes',
+    },
+  );
 }
 
 export function streamOf(context: CopyContext, job: Pick<Job, 'tenant' | 'placement'>): string {

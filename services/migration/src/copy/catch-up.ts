@@ -1,8 +1,9 @@
 /** The replica follows the stream from where the pass began, leniently up to a barrier; when it has passed that, the pass is over. */
-import { cancelled, DroverError, formatLsn, type Lsn, until } from '@drover/core';
+import { CATALOGUE, cancelled, DroverError, formatLsn, type Lsn, until } from '@drover/core';
 import { emitBarrier, followTenant, readTenantRow } from '@drover/pg';
 import type { TenantTable } from '../scope.ts';
 import { type Pass, streamOf } from './begin.ts';
+import { BeginAnew, MEETING } from './begin-anew.ts';
 import { type CopyContext, type Job, report } from './context.ts';
 import { readRecord, tableName, writeFollowed } from './record.ts';
 import { requireWanted } from './wanted.ts';
@@ -12,9 +13,6 @@ const TIMEOUT_MS = 10 * 60_000;
 const LOOK_EVERY_MS = 50;
 /** The placement is looked at once in so many looks at the replica. */
 const LOOKS = 10;
-
-/** What was copied is of no use: the copy must begin anew. */
-export class BeginAnew extends DroverError {}
 
 /** Every row of the snapshot is at the target. Returns behind the barrier. @throws as {@link waitCaughtUp} */
 export async function follow(context: CopyContext, job: Job, pass: Pass): Promise<void> {
@@ -62,7 +60,7 @@ export async function waitCaughtUp(context: CopyContext, job: Job, barrier: Lsn)
         // Behind the barrier counting is strict again: a change of a row that is missing still parks the tenant. The further pass
         // reads that row, and begins before the change.
         if (passed && ((await readRecord(job))?.missed.length ?? 0) > 0) return true;
-        if (!passed && (await isOfTwoSnapshots(context, job)))
+        if (!passed && (await isOfTwoSnapshots(context, job, row.reason)))
           throw new BeginAnew(
             'copy.failed',
             `rows of ${tenant} that came by two snapshots met each other at ${to}; the copy begins anew`,
@@ -87,24 +85,24 @@ export async function waitCaughtUp(context: CopyContext, job: Job, barrier: Lsn)
  * A copy that was taken up again has a table's rows by two snapshots, and apply cannot tell what stands in them (`copied.ts` there): what a row was once may
  * hold a unique value that another one has by now.
  */
-async function isOfTwoSnapshots(context: CopyContext, job: Job): Promise<boolean> {
+async function isOfTwoSnapshots(context: CopyContext, job: Job, reason: string | null): Promise<boolean> {
   const { tenant, to, placement, tables } = job;
   const record = await readRecord(job);
   const isMixed = (table: TenantTable): boolean => {
     const progress = record?.progress[tableName(table)];
     return table.key !== null && progress !== undefined && progress.snapshot === undefined;
   };
-  if (!tables.some(isMixed)) return false;
-  const { rows } = await context
-    .admin(to, placement.database)
-    .query(
-      `SELECT FROM drover.ledger WHERE tenant = $1 AND source = $2 AND kind = 'poison' AND status = 'open' AND detail ->> 'sqlstate' = '23505' LIMIT 1`,
-      [tenant, placement.primary],
-    );
+  // A further pass replays changes of all tables, of which it has read single rows.
+  if (!tables.some(isMixed) && (record?.start.missed ?? null) === null) return false;
+  const { rows } = await context.admin(to, placement.database).query(
+    `SELECT FROM drover.ledger WHERE tenant = $1 AND source = $2 AND kind = 'poison' AND status = 'open' AND reason = $3
+         AND detail ->> 'sqlstate' = ANY ($4) LIMIT 1`,
+    [tenant, placement.primary, reason, [...MEETING]],
+  );
   return rows.length > 0;
 }
 
-/** No retry of a change brings back what a stream has lost: apply says so in the ledger, and only another copy ends it. */
+/** No retry of a change brings back what a stream has lost: apply says so in the ledger, or by its reason, and only another copy ends it. */
 async function parked(context: CopyContext, job: Job, reason: string | null): Promise<DroverError> {
   const { tenant, to, placement } = job;
   const message = `the replica of ${tenant} is parked: ${reason ?? 'no reason on record'}`;
@@ -114,9 +112,17 @@ async function parked(context: CopyContext, job: Job, reason: string | null): Pr
       `SELECT FROM drover.ledger WHERE tenant = $1 AND source = $2 AND kind = 'resync' AND status = 'open' LIMIT 1`,
       [tenant, placement.primary],
     );
-  if (rows.length > 0 || reason?.startsWith('pg.identity_changed') === true)
+  if (rows.length > 0 || isLost(reason))
     return new BeginAnew('copy.failed', `${message}; the copy begins anew`);
   return new DroverError('copy.failed', message, {
     hint: '`drover ledger list` shows the change; once it is retried or skipped the copy goes on',
   });
+}
+
+/** The reason begins with a code that says: positions mean nothing any more. */
+function isLost(reason: string | null): boolean {
+  const code = reason?.slice(0, reason.indexOf(':')) ?? '';
+  return Object.entries(CATALOGUE).some(
+    ([name, { disposition }]) => name === code && disposition === 'resync',
+  );
 }

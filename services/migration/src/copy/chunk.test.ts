@@ -3,6 +3,7 @@ import type { TenantTable } from '../scope.ts';
 import { boundQuery, copyOut } from './chunk.ts';
 
 const table: TenantTable = {
+  oid: 1,
   schema: 'public',
   name: 'Order Items',
   where: `tenant_id = 'a''b'::text`,

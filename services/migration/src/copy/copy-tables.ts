@@ -12,7 +12,13 @@ import { type CopyContext, type Job, report } from './context.ts';
 import { type TableProgress, tableName, writeProgress } from './record.ts';
 import { requireWanted } from './wanted.ts';
 
-const NOTHING: TableProgress = { rows: 0, cursor: null, done: false };
+const nothing = (table: TenantTable): TableProgress => ({
+  oid: table.oid,
+  key: table.key?.map(({ name }) => name) ?? null,
+  rows: 0,
+  cursor: null,
+  done: false,
+});
 
 /** @throws DroverError `copy.failed` with the table's name */
 export async function copyTables(
@@ -38,7 +44,7 @@ async function copyAll(context: CopyContext, job: Job, copying: Copying): Promis
   const { tally } = job;
   for (const table of pass.tables) {
     const name = tableName(table);
-    let at = pass.progress[name] ?? NOTHING;
+    let at = pass.progress[name] ?? nothing(table);
     while (!at.done) {
       if (context.signal.aborted) throw cancelled();
       await requireWanted(context, job);
@@ -115,6 +121,7 @@ async function copyChunk(job: Job, chunk: Chunk, upTo: readonly string[] | null)
     });
     await (table.ruled === undefined ? pipeline(rows, sink) : pipeline(rows, ruledCopy(table.ruled), sink));
     const next = {
+      ...nothing(table),
       ...{ rows: at.rows + sink.rowCount, cursor: upTo, done: upTo === null },
       ...(snapshot === null ? {} : { snapshot }),
     };
@@ -134,7 +141,7 @@ async function snapshotOf(reader: SessionClient): Promise<string> {
 async function rowsLeft(pass: Pass, reader: SessionClient): Promise<number> {
   let left = 0;
   for (const table of pass.tables) {
-    const at = pass.progress[tableName(table)] ?? NOTHING;
+    const at = pass.progress[tableName(table)] ?? nothing(table);
     if (at.done) continue;
     const { rows } = await reader.query<{ n: number }>(countLeft(table, at.cursor));
     left += rows[0]?.n ?? 0;

@@ -7,8 +7,9 @@ import { type ClusterId, cancelled, DroverError, describeError, type TenantId } 
 import { rulesOfTenant } from '../ruled.ts';
 import { tenantTables } from '../scope.ts';
 import { requireSameShape } from '../shape.ts';
-import { beginPass, type Pass, readLeft } from './begin.ts';
-import { BeginAnew, follow, waitCaughtUp } from './catch-up.ts';
+import { beginPass, type Pass, readLeft, timelineOf } from './begin.ts';
+import { BeginAnew, MEETING } from './begin-anew.ts';
+import { follow, waitCaughtUp } from './catch-up.ts';
 import { type CopyContext, type Job, report } from './context.ts';
 import { copyTables } from './copy-tables.ts';
 import type { MissedRow } from './missed.ts';
@@ -80,6 +81,12 @@ async function bringOver(context: CopyContext, job: Job): Promise<void> {
     await context.failpoint?.('noted');
     await carryOut(context, job, await beginPass(context, job, missed));
   }
+  const timeline = (await readRecord(job))?.start.timeline;
+  if (timeline !== (await timelineOf(context, job)))
+    throw new BeginAnew(
+      'copy.failed',
+      `${job.placement.primary} was promoted meanwhile; the copy begins anew`,
+    );
   await writeDone(job);
   await context.failpoint?.('done');
 }
@@ -123,7 +130,7 @@ async function becomeLive(context: CopyContext, job: Job): Promise<void> {
 /** Rows that met each other from two snapshots, and a stream without its past: the copy begins anew, with one snapshot. */
 async function noteFailure(job: Job, error: unknown): Promise<void> {
   const restart =
-    error instanceof BeginAnew || (error instanceof DroverError && error.facts['sqlstate'] === '23505');
+    error instanceof BeginAnew || (error instanceof DroverError && MEETING.has(error.facts['sqlstate']));
   const { detail } = (error as { cause?: { detail?: unknown } }).cause ?? {};
   const text = `${describeError(error)}${typeof detail === 'string' ? `: ${detail}` : ''}`;
   // The session may be what was lost: then the record stays as it is, and the next attempt finds out again.

@@ -234,6 +234,64 @@ describe('a stream that has lost its past', () => {
     expect(await world.record(tenant)).toMatchObject({ attempt: 2, state: 'done' });
   });
 
+  it('as its reason alone says begins the copy anew: no retry brings it back', async () => {
+    await apply.stop();
+    const tenant = await filled();
+    let parked = false;
+    apply = world.standIn(async () => {
+      if (parked) return;
+      parked = true;
+      await world.target.query(
+        `UPDATE drover.tenant SET feed = 'parked', reason = 'bus.truncated: part 1 of a transaction is not there'`,
+      );
+    });
+    await expect(world.copy(tenant)).rejects.toThrow('the copy begins anew');
+    await world.copy(tenant);
+    expect(await world.record(tenant)).toMatchObject({ attempt: 2, state: 'done' });
+  });
+
+  it.each([
+    [
+      'a source that was promoted',
+      `UPDATE drover.copy SET snapshot = snapshot || '{"timeline": "00000000"}'`,
+    ],
+    ['a record of an older version', `UPDATE drover.copy SET snapshot = snapshot - 'timeline'`],
+    [
+      'a table that is another one',
+      `UPDATE drover.copy SET progress = jsonb_set(progress, '{public.note,oid}', '1')`,
+    ],
+    [
+      'a key that is another one',
+      `UPDATE drover.copy SET progress = jsonb_set(progress, '{public.note,key}', '["body"]')`,
+    ],
+    [
+      'a table that is not there',
+      `UPDATE drover.copy SET progress = progress || '{"public.gone": {"oid": 1, "key": ["id"], "rows": 1, "cursor": ["1"], "done": false}}'`,
+    ],
+  ])('between two attempts, by %s, begins the copy anew', async (_, change) => {
+    const tenant = await filled();
+    await expect(world.copy(tenant, { failpoint: failing('chunk', 3) })).rejects.toThrow('killed');
+    await world.target.query(change);
+    await world.copy(tenant);
+    expect(await world.record(tenant)).toMatchObject({ attempt: 2, state: 'done' });
+    await world.same(['note', 'aaa'], tenant);
+  });
+
+  it('is found out at the end as well: a source that was promoted while it was copied', async () => {
+    const tenant = await filled();
+    const promoted = world.copy(tenant, {
+      failpoint: async (step) => {
+        if (step === 'following')
+          await world.target.query(
+            `UPDATE drover.copy SET snapshot = snapshot || '{"timeline": "00000000"}'`,
+          );
+      },
+    });
+    await expect(promoted).rejects.toThrow('was promoted meanwhile');
+    await world.copy(tenant);
+    expect(await world.record(tenant)).toMatchObject({ attempt: 2, state: 'done' });
+  });
+
   it('by being made anew between two attempts begins the copy anew: its old position means nothing', async () => {
     for (let i = 0; i < 9; i++) await world.publish();
     const tenant = await filled();

@@ -3,6 +3,7 @@ import type { TenantTable } from '../scope.ts';
 import { limitedTo } from './missed.ts';
 
 const table = (name: string): TenantTable => ({
+  oid: 1,
   schema: 'public',
   name,
   where: 'tenant_id = 7',

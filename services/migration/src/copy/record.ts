@@ -25,11 +25,16 @@ export interface PassStart {
   readonly missed: readonly MissedRow[] | null;
   /** What the replica had applied when a further pass began; apply reads it. */
   readonly applied: string | null;
+  /** Of the source: after a promotion it may not hold what was copied, and numbers of transactions come again. */
+  readonly timeline: string;
   /** The replica was told to follow, and tables without a key have gone on from what was copied. */
   readonly followed: boolean;
 }
 
 export interface TableProgress {
+  /** Of the table at the source, whatever its name is by now; and the columns that the cursor is of. */
+  readonly oid: number;
+  readonly key: readonly string[] | null;
   readonly rows: number;
   readonly cursor: Cursor | null;
   readonly done: boolean;
@@ -43,6 +48,12 @@ export interface CopyRecord {
   readonly progress: Readonly<Record<string, TableProgress>>;
   /** Noted by apply. */
   readonly missed: readonly MissedRow[];
+}
+
+/** The progress is of this very table, as it is now. */
+export function isOf(progress: TableProgress, table: TenantTable): boolean {
+  const key = table.key?.map(({ name }) => name) ?? null;
+  return progress.oid === table.oid && JSON.stringify(progress.key) === JSON.stringify(key);
 }
 
 export const tableName = (table: TenantTable): string => `${table.schema}.${table.name}`;
@@ -59,14 +70,14 @@ export async function readRecord(job: Omit<Job, 'tally'>): Promise<CopyRecord | 
   );
   const [found] = rows;
   if (found === undefined) return null;
-  const { n0, created, epoch, since, copied = 0, missed: scope = null } = found.snapshot;
+  const { n0, created, epoch, since, timeline, copied = 0, missed: scope = null } = found.snapshot;
   const { applied = null, followed = false } = found.snapshot;
-  if (n0 === undefined || created === undefined) return null;
+  if (n0 === undefined || created === undefined || timeline === undefined) return null;
   if (epoch !== job.placement.epoch || since !== job.since) return null;
   const { missed = [], ...progress } = found.progress;
   return {
     state: found.state,
-    start: { n0, created, epoch, since, copied, missed: scope, applied, followed },
+    start: { n0, created, epoch, since, timeline, copied, missed: scope, applied, followed },
     progress,
     missed,
   };

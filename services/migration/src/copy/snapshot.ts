@@ -54,7 +54,10 @@ export async function withTenantShutOut<T>(
   });
 }
 
-/** Waits until each transaction that is in progress now has ended, or was seen idle, or has waited for nothing for long. */
+/**
+ * Waits until each transaction that is in progress now has ended, or was seen idle, or has waited for nothing for long. A prepared one is idle but for whoever
+ * commits one just now: it stays listed until it can be seen.
+ */
 async function settle(pool: PgPool, signal: AbortSignal): Promise<void> {
   const { rows } = await pool.query<{ xid: string }>(
     'SELECT pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot())::text AS xid',
@@ -68,7 +71,8 @@ async function settle(pool: PgPool, signal: AbortSignal): Promise<void> {
          AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a
            WHERE a.backend_xid::text = (x::xid8)::xid::text AND (a.state LIKE 'idle in transaction%'
              OR ($2 AND a.wait_event IS DISTINCT FROM 'SyncRep')))
-         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_xacts p WHERE p.transaction::text = (x::xid8)::xid::text)`,
+         AND NOT (EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_xacts p WHERE p.transaction::text = (x::xid8)::xid::text)
+           AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE a.state = 'active' AND a.query ~* 'commit\\s+prepared' AND a.pid <> pg_catalog.pg_backend_pid()))`,
       [open, performance.now() > deadline],
     );
     open = still.rows.map((r) => r.xid);
