@@ -85,10 +85,11 @@ describe('a slot', () => {
     await eventually('full', async () => /bus is full/.test((await readyz(one.url)).text));
     const asked = async () =>
       (
-        await client.query<{ at: Date }>(
+        await client.query<{ at: Date | null }>(
           `SELECT max(reply_time) AS at FROM pg_stat_replication WHERE application_name = 'drover cdc'`,
         )
-      ).rows[0]?.at.getTime() ?? 0;
+      ).rows[0]?.at?.getTime() ?? 0;
+    await eventually('the first answer', async () => (await asked()) > 0);
     const since = await asked();
     await eventually('three timeouts are over', async () => (await asked()) > since + 9000);
     expect(await pids()).toEqual(before);
