@@ -55,14 +55,11 @@ export async function withTenantShutOut<T>(
 }
 
 /**
- * Waits until each transaction that is in progress now has ended, or was seen idle, or has waited for nothing for long. A prepared one is idle but for whoever
- * commits one just now: it stays listed until it can be seen.
+ * Waits until each transaction that is in progress now has ended, or was seen idle, or has waited for nothing for long. A prepared one is idle unless
+ * somebody commits it just now: it stays listed until it can be seen.
  */
 async function settle(pool: PgPool, signal: AbortSignal): Promise<void> {
-  const { rows } = await pool.query<{ xid: string }>(
-    'SELECT pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot())::text AS xid',
-  );
-  let open = rows.map((r) => r.xid);
+  let open = await inProgress(pool);
   const deadline = performance.now() + SETTLE_TIMEOUT_MS;
   while (open.length > 0 && !signal.aborted) {
     const still = await pool.query<{ xid: string }>(
@@ -71,11 +68,31 @@ async function settle(pool: PgPool, signal: AbortSignal): Promise<void> {
          AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a
            WHERE a.backend_xid::text = (x::xid8)::xid::text AND (a.state LIKE 'idle in transaction%'
              OR ($2 AND a.wait_event IS DISTINCT FROM 'SyncRep')))
-         AND NOT (EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_xacts p WHERE p.transaction::text = (x::xid8)::xid::text)
-           AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE a.state = 'active' AND a.query ~* 'commit\\s+prepared' AND a.pid <> pg_catalog.pg_backend_pid()))`,
+         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_xacts p WHERE p.transaction::text = (x::xid8)::xid::text
+           AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE a.state = 'active' AND a.query ~* 'commit\\s+prepared'
+             AND strpos(a.query, replace(p.gid, '''', '''''')) > 0))`,
       [open, performance.now() > deadline],
     );
     open = still.rows.map((r) => r.xid);
     if (open.length > 0) await sleep(20, signal);
   }
+}
+
+/**
+ * Transactions in progress. A snapshot lists those below its xmax, which is behind the newest that has ended: so one of ours ends first, and whatever had begun
+ * before it is listed. It is rolled back, because a commit would wait for a synchronous standby.
+ */
+async function inProgress(pool: PgPool): Promise<string[]> {
+  return pool.withClient(async (client) => {
+    await client.query('BEGIN');
+    try {
+      await client.query('SELECT pg_catalog.pg_current_xact_id()');
+    } finally {
+      await client.query('ROLLBACK');
+    }
+    const { rows } = await client.query<{ xid: string }>(
+      'SELECT pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot())::text AS xid',
+    );
+    return rows.map(({ xid }) => xid);
+  });
 }
