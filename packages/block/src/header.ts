@@ -243,9 +243,8 @@ export function sealedUnder(block: Buffer): { readonly tenant: TenantId; readonl
  * damaged block may be nonsense.
  */
 export function peekSeal(block: Buffer): { readonly tenant: TenantId; readonly keyId: number } | null {
-  if (block.length < FIXED_HEADER_BYTES || ((block[5] ?? 0) & FLAG_SEALED) === 0) return null;
-  const markAt = block.readUInt16BE(6) - MARK_BYTES;
-  if (markAt < FIXED_HEADER_BYTES || markAt + MARK_BYTES > block.length) return null;
+  const markAt = markOf(block);
+  if (markAt === null) return null;
   let at = FIXED_HEADER_BYTES;
   for (let skipped = 0; skipped < 2; skipped++) at += 1 + (block[at] ?? 0); // source, database
   const start = at + 1;
@@ -256,11 +255,15 @@ export function peekSeal(block: Buffer): { readonly tenant: TenantId; readonly k
 
 /** Which key a block is sealed with, as `keyOfMark` says it; null: it is not sealed, or no block. */
 export function keyOfBlock(block: Buffer): string | null {
+  const markAt = markOf(block);
+  return markAt === null ? null : keyOfMark(block.subarray(markAt));
+}
+
+/** Where the seal's mark stands, without a look at the checksum; null: it is not sealed, or no block. */
+function markOf(block: Buffer): number | null {
   if (block.length < FIXED_HEADER_BYTES || ((block[5] ?? 0) & FLAG_SEALED) === 0) return null;
-  const markAt = block.readUInt16BE(6) - MARK_BYTES;
-  return markAt < FIXED_HEADER_BYTES || markAt + MARK_BYTES > block.length
-    ? null
-    : keyOfMark(block.subarray(markAt));
+  const at = block.readUInt16BE(6) - MARK_BYTES;
+  return at < FIXED_HEADER_BYTES || at + MARK_BYTES > block.length ? null : at;
 }
 
 /** Which profile a block needs, without a look at the checksum; null: none, or no block. As {@link peekSeal}. */

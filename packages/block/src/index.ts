@@ -10,7 +10,6 @@ export { RAW_BYTES_MAX, RELATIONS_MAX, VERSION } from './format.ts';
 export { isStreamed, keyOfBlock, peekProfile, peekSeal, readHeader, sealedUnder } from './header.ts';
 export {
   canBeNamed,
-  checkOf,
   type KnownProfiles,
   PROFILES_BYTES_MAX,
   type ProfileName,

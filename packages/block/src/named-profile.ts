@@ -36,10 +36,6 @@ export function unpackName(bytes: Buffer, at = 0): ProfileName {
   return { seq: bytes.readUIntBE(at, SEQ_BYTES), check: bytes.readUInt32BE(at + SEQ_BYTES) };
 }
 
-export function checkOf(profile: Profile): number {
-  return profile.check.readUInt32BE(0);
-}
-
 /** Streams do not come to more: at a million messages a second it is nine years. */
 export function canBeNamed(seq: number): boolean {
   return seq > 0 && seq <= SEQ_MAX;

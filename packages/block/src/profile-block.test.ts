@@ -7,7 +7,6 @@ import { makeBody } from './columnar/test-bodies.ts';
 import { assembleBlock } from './header.ts';
 import {
   type BlockVisitor,
-  checkOf,
   encodeWithProfile,
   type KeyedScope,
   type KnownProfiles,
@@ -34,7 +33,7 @@ const of = (tenant: string): Profile => {
   return profile;
 };
 const PROFILE = of(ACME);
-const NAME: ProfileName = { seq: 2 ** 40 + 7, check: checkOf(PROFILE) };
+const NAME: ProfileName = { seq: 2 ** 40 + 7, check: PROFILE.check };
 const HEADER = { ...META, transactions: 2, changes: 2 };
 
 /** Records as they went in: what a body is. */

@@ -11,7 +11,7 @@ import { decodeColumnar } from './columnar/decode.ts';
 import { decodeWithProfile, type Profile } from './columnar/profile.ts';
 import { Op, RAW_BYTES_MAX } from './format.ts';
 import { corrupt, type Envelope, keyOfBlock, openEnvelope } from './header.ts';
-import { checkOf, type KnownProfiles } from './named-profile.ts';
+import type { KnownProfiles } from './named-profile.ts';
 import { type Opener, sealed } from './seal/opener.ts';
 import { decompressSnappy } from './snappy.ts';
 import type { BlockHeader, BlockVisitor, Relation, RelationColumn } from './types.ts';
@@ -68,7 +68,7 @@ function bodyOf({ encoding, rawBytes }: Envelope, stored: Buffer, profile: Profi
 function profileOf({ header, profile }: Envelope, key: string | null, profiles?: KnownProfiles): Profile {
   const { tenant } = header;
   const known = profile === null ? null : (profiles?.find(tenant, profile, key) ?? null);
-  if (known !== null && checkOf(known) === profile?.check && known.model.tenant === tenant) return known;
+  if (known !== null && known.check === profile?.check && known.model.tenant === tenant) return known;
   throw new DroverError(
     'block.profile',
     `a block of tenant ${tenant} needs the profile at ${profile?.seq}, which is not there, or not sealed as the block is`,

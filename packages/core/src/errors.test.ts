@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { renderErrorReference } from './error-reference.ts';
-import { CATALOGUE, DroverError, describeError } from './errors.ts';
+import { CATALOGUE, DroverError, describeError, dispositionOf } from './errors.ts';
 
 describe('the error catalogue', () => {
   it('has codes of one form, each with what it means in whole sentences', () => {
@@ -26,4 +26,17 @@ describe('the error catalogue', () => {
     expect(describeError(new AggregateError([new Error('first')]))).toBe('first');
     expect(describeError('text')).toBe('text');
   });
+});
+
+it('what a reason on record means is told by the code it begins with', () => {
+  const reasons = [
+    'bus.truncated: gone: far',
+    'block.sealed: no key',
+    'pause:7',
+    'value too long',
+    'bus.truncated',
+    '',
+    null,
+  ];
+  expect(reasons.map(dispositionOf)).toEqual(['resync', 'park', null, null, null, null, null]);
 });

@@ -264,6 +264,13 @@ export class DroverError extends Error {
   }
 }
 
+/** Of a reason on record, which begins with its code (`<code>: …`); null: it begins with none. */
+export function dispositionOf(reason: string | null): Disposition | null {
+  const code = reason?.slice(0, reason.indexOf(':')) ?? '';
+  const found = Object.entries(CATALOGUE).find(([name]) => name === code);
+  return found === undefined ? null : found[1].disposition;
+}
+
 /** One line for a person: message, hint, and the causes below. */
 export function describeError(error: unknown): string {
   if (error instanceof DroverError) {

@@ -101,9 +101,7 @@ describe('damage', () => {
           if (!(error instanceof DroverError)) throw error;
           return;
         }
-        const message = Buffer.from(stored);
-        changed.check.copy(message, 1);
-        decodeHostile(message, changed, raw.length);
+        decodeHostile(Buffer.from(stored), changed, raw.length);
       }),
       { numRuns: 600 },
     );

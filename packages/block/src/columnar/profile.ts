@@ -24,7 +24,6 @@ export type { LearnOptions };
 const VERSION = 0x10;
 const HAS_RESIDUE = 1;
 const COMPRESSED = 2;
-const CHECK_BYTES = 4;
 const CRC_BYTES = 4;
 /** Larger bodies are better off as columns of their own. */
 export const PROFILE_RAW_BYTES_MAX = 256 * 1024;
@@ -34,8 +33,8 @@ export class Profile {
   readonly id: string;
   readonly bytes: Buffer;
   readonly model: ProfileModel;
-  /** The first bytes of its hash. */
-  readonly check: Buffer;
+  /** The first four bytes of its hash. */
+  readonly check: number;
   readonly state: EncodeState;
 
   /** @throws DroverError `block.corrupt` */
@@ -43,7 +42,7 @@ export class Profile {
     const hash = createHash('sha256').update(bytes).digest();
     this.id = hash.toString('hex');
     this.bytes = bytes;
-    this.check = hash.subarray(0, CHECK_BYTES);
+    this.check = hash.readUInt32BE(0);
     this.model = readModel(new ByteReader(bytes));
     this.state = {
       range: new RangeEncoder(),

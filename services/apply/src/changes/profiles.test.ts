@@ -3,7 +3,6 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
 import {
   BlockWriter,
-  checkOf,
   type DataKey,
   encodeWithProfile,
   keyOfBlock,
@@ -99,7 +98,7 @@ function needing(seq: number, profile = PROFILE, seals: Sealer | null = null): B
   const profiles = {
     encode: (_: Scope, raw: Buffer) => ({
       body: encodeWithProfile(raw, profile) as Buffer,
-      profile: { seq, check: checkOf(profile) },
+      profile: { seq, check: profile.check },
     }),
     saw: () => undefined,
   };

@@ -3,7 +3,6 @@
  * (`unseal.ts`), so that decoding need not wait. What needs none costs a look at one byte.
  */
 import {
-  checkOf,
   type KnownProfiles,
   keyOfBlock,
   PROFILES_BYTES_MAX,
@@ -128,7 +127,7 @@ export class ProfileFetcher implements Profiling, KnownProfiles {
       try {
         const profile = readProfileBlock(block, unsealing.opener);
         // A stream that has lost its end holds another message there.
-        if (checkOf(profile) === name.check) {
+        if (profile.check === name.check) {
           cache.put(place, { profile, key: keyOfBlock(block) });
           fetched?.();
           return;

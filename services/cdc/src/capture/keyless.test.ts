@@ -8,8 +8,9 @@ import { rulesOf } from '@drover/transform';
 import { beforeEach, expect, it } from 'vitest';
 import { Assembler } from './assembler.ts';
 import { EpochMap } from './epoch-map.ts';
-import { Lane, type Outgoing } from './lane.ts';
+import { Lane } from './lane.ts';
 import { Marks } from './marks.ts';
+import type { Outgoing } from './outgoing.ts';
 import { RuledRows } from './ruled.ts';
 import {
   ITEMS,

@@ -14,8 +14,9 @@ import { clusterId, DroverError, type Lsn, type TenantId, tenantId } from '@drov
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Assembler } from './assembler.ts';
 import { EpochMap } from './epoch-map.ts';
-import { type Group, Lane, type Outgoing } from './lane.ts';
+import { type Group, Lane } from './lane.ts';
 import { Marks } from './marks.ts';
+import type { Outgoing } from './outgoing.ts';
 import { Profiles } from './profiles.ts';
 import { ITEMS, insert, message, tuple } from './source-script.testing.ts';
 

@@ -5,35 +5,16 @@
  *
  * Longer than our files are: open blocks, finished ones and what is said of them are counted together, and a flush takes them in one step.
  */
-import {
-  type BlockHeader,
-  BlockWriter,
-  Packer,
-  type Scope,
-  type StreamedHeader,
-  writeProfileBlock,
-} from '@drover/block';
-import type { ClusterId, Epoch, Lsn, TenantId } from '@drover/core';
-import { assert, DroverError, formatLsn, LSN_MAX, LSN_ZERO, must, tenantToken } from '@drover/core';
+import { type BlockHeader, BlockWriter, Packer, type Scope, type StreamedHeader } from '@drover/block';
+import type { Epoch, Lsn, TenantId } from '@drover/core';
+import { assert, formatLsn, LSN_MAX, LSN_ZERO, must } from '@drover/core';
 import { DDL_END_PREFIX } from '@drover/pg';
 import { writeDdl } from './ddl.ts';
 import { Marks } from './marks.ts';
-import type { Lesson, Profiles } from './profiles.ts';
+import { idOf, type LaneIdentity, type Outgoing } from './outgoing.ts';
+import { profileMessages } from './profile-messages.ts';
+import type { Profiles } from './profiles.ts';
 import { SpareWriters } from './spare-writers.ts';
-
-/** One message of a flush group; the same shape as the bus's OutMessage. */
-export interface Outgoing {
-  readonly token: string;
-  readonly block: Buffer;
-  readonly id: string;
-  readonly firstLsn: Lsn;
-  readonly lastLsn: Lsn;
-  readonly part: number;
-  readonly complete: boolean;
-  /** Of what has not committed: it says nothing about how far its token has come. */
-  readonly unmarked?: boolean;
-  readonly onSeq?: (seq: number) => void;
-}
 
 export interface Group {
   readonly messages: readonly Outgoing[];
@@ -47,14 +28,6 @@ export interface Group {
   readonly earlyBytes: number;
   /** What the stream held before of this source is not to be counted on from here; see {@link Lane.beginAt}. */
   readonly anew: boolean;
-}
-
-/** What all blocks of a lane have in common. */
-export interface LaneIdentity {
-  readonly source: ClusterId;
-  readonly database: string;
-  readonly systemId: string;
-  readonly generation: number;
 }
 
 /** Of the transaction at hand. */
@@ -300,7 +273,8 @@ export class Lane {
     const begin = this.#begin;
     this.#begin = null;
     if (begin !== null) this.#announce(begin);
-    const profiles = this.#profileMessages();
+    const place = { identity: this.#identity, lsn: this.marks.safeLsn, packer: this.packer };
+    const profiles = profileMessages(this.#profiles?.lessons(this.partition) ?? [], place);
     const blocks = this.#finished.map((message) => this.#mark(message));
     const first = must(blocks[0], 'first message of a group');
     const messages = [...profiles, ...blocks];
@@ -387,32 +361,6 @@ export class Lane {
       : { tenant, token, partition: this.partition };
   }
 
-  /** Each in a message of its own, which readers in order pass over: where it stands in time is of no meaning. */
-  #profileMessages(): Outgoing[] {
-    const lessons = this.#profiles?.lessons(this.partition) ?? [];
-    return lessons.flatMap((lesson) => {
-      const block = this.#profileBlock(lesson);
-      if (block === null) return [];
-      const lsn = this.marks.safeLsn;
-      const place = { firstLsn: lsn, lastLsn: lsn, part: 0, complete: true };
-      const id = this.#idOf(PROFILE_TOKEN, lsn, 0);
-      return [{ token: PROFILE_TOKEN, block, id, ...place, onSeq: lesson.onSeq }];
-    });
-  }
-
-  /** Sealed as its tenant is; null: its key cannot be had, or is another by now. */
-  #profileBlock({ scope, profile }: Lesson): Buffer | null {
-    const lsn = this.marks.safeLsn;
-    const place = { firstLsn: lsn, lastLsn: lsn, part: 0, complete: true, commitTimeUs: 0n };
-    const header = { ...this.#identity, tenant: scope.tenant, epoch: 0 as Epoch, ...place };
-    try {
-      return writeProfileBlock(header, { profile, key: scope.key }, this.packer);
-    } catch (error) {
-      if (error instanceof DroverError && error.code === 'key.unavailable') return null;
-      throw error;
-    }
-  }
-
   /** Notes how far the message's token has come with it; what has not committed says that it is where it was. */
   #mark(message: Outgoing): Outgoing {
     const { token, lastLsn, part, complete } = message;
@@ -423,16 +371,10 @@ export class Lane {
 
   #push(open: Pick<OpenTenant, 'token'>, header: Header, block: Buffer, unmarked = false): void {
     const { firstLsn, lastLsn, part, complete } = header;
-    const id = this.#idOf(open.token, firstLsn, part);
+    const id = idOf(this.#identity, open.token, firstLsn, part);
     const message = { token: open.token, block, id, firstLsn, lastLsn, part, complete };
     this.#finished.push(unmarked ? { ...message, unmarked } : message);
     this.#finishedBytes += block.length;
-  }
-
-  #idOf(token: string, firstLsn: Lsn, part: number): string {
-    const { systemId, generation } = this.#identity;
-    const database = tenantToken(this.#identity.database as TenantId); // spelled like a tenant, for the same reasons
-    return `${systemId}.${generation}.${token}.${firstLsn.toString(16)}.${part}.${database}`;
   }
 
   #announce(begin: Lsn): void {
@@ -479,5 +421,3 @@ type Header = Omit<BlockHeader, 'transactions' | 'changes'>;
 export const HEARTBEAT_TOKEN = '_heartbeat';
 /** Prefix of the message, in a block of that token, that says from where on the stream is whole. Written by readers into streams, never into a WAL. */
 const BEGIN_PREFIX = 'drover.begin';
-/** Of profiles, which no reader in order gets to see. */
-const PROFILE_TOKEN = '_profile';

@@ -6,8 +6,9 @@ import { clusterId, type Lsn, must, partitionOf, type TenantId, tenantId } from 
 import fc from 'fast-check';
 import { Assembler } from './assembler.ts';
 import { EpochMap } from './epoch-map.ts';
-import { type Group, Lane, type Outgoing } from './lane.ts';
+import { type Group, Lane } from './lane.ts';
 import { type Mark, Marks } from './marks.ts';
+import type { Outgoing } from './outgoing.ts';
 import { ITEMS, insert, message, type ReadBlock, readBlock, tuple } from './source-script.testing.ts';
 
 export const TENANTS = ['acme', 'bolt', 'coil', 'dart'].map(tenantId);

@@ -6,7 +6,6 @@
  */
 import {
   canBeNamed,
-  checkOf,
   decodeWithProfile,
   encodeWithProfile,
   type KeyedScope,
@@ -145,7 +144,7 @@ export class Profiles implements ScopedProfiles {
       active.queued = false;
       const onSeq = (seq: number): void => {
         if (!canBeNamed(seq)) return;
-        active.name = { seq, check: checkOf(active.profile) };
+        active.name = { seq, check: active.profile.check };
         active.publishedMs = this.#options.nowMs();
       };
       return { scope: active.scope, profile: active.profile, onSeq };

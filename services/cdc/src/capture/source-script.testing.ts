@@ -2,7 +2,7 @@
 import { type BlockVisitor, type Relation, type WalkOptions, walkBlock } from '@drover/block';
 import type { Lsn } from '@drover/core';
 import type { Assembler } from './assembler.ts';
-import type { Outgoing } from './lane.ts';
+import type { Outgoing } from './outgoing.ts';
 
 export const ITEMS: Relation = {
   oid: 100,

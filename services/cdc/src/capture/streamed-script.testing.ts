@@ -3,8 +3,9 @@ import { readHeader, type StreamedHeader } from '@drover/block';
 import { clusterId, type Lsn } from '@drover/core';
 import { Assembler } from './assembler.ts';
 import { EpochMap } from './epoch-map.ts';
-import { Lane, type Outgoing } from './lane.ts';
+import { Lane } from './lane.ts';
 import { Marks } from './marks.ts';
+import type { Outgoing } from './outgoing.ts';
 import { ITEMS, insert, readBlock, tuple } from './source-script.testing.ts';
 
 export const TAGGING = {

@@ -4,7 +4,8 @@ import { clusterId, epoch, type Lsn } from '@drover/core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Assembler } from './assembler.ts';
 import { EpochMap } from './epoch-map.ts';
-import { Lane, type Outgoing } from './lane.ts';
+import { Lane } from './lane.ts';
+import type { Outgoing } from './outgoing.ts';
 import { ITEMS, insert, message, readBlock, tuple } from './source-script.testing.ts';
 import { NotStreamed } from './streamed.ts';
 

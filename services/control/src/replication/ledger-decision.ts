@@ -4,7 +4,7 @@
  * A `poison` entry has stopped its tenant: the row is parked in front of its transaction. Retrying lets the feed go on and meet it again;
  * skipping tells it to pass that one transaction over. Everything else was passed over already: it can only be closed.
  */
-import { CATALOGUE } from '@drover/core';
+import { dispositionOf } from '@drover/core';
 import type { LedgerRow, TenantRow } from '@drover/pg';
 
 export type LedgerAction = 'retry' | 'skip';
@@ -44,7 +44,8 @@ export function decideLedger(entry: LedgerRow, row: TenantRow | null, action: Le
           hint: 'write what is still wanted through the application, then skip the entry to close it',
         };
   }
-  if (needsCopy(row.reason)) return copyAnew(entry);
+  // Positions mean nothing any more: going on would pass changes over silently (I1).
+  if (dispositionOf(row.reason) === 'resync') return copyAnew(entry);
   if (action === 'retry') return { kind: 'resume', skip: null };
   if (entry.commitLsn === null || entry.commitLsn === 0n) {
     return {
@@ -54,12 +55,6 @@ export function decideLedger(entry: LedgerRow, row: TenantRow | null, action: Le
     };
   }
   return { kind: 'resume', skip: entry.commitLsn };
-}
-
-/** The row's reason begins with a code that says: positions mean nothing any more. Going on would pass changes over silently (I1). */
-function needsCopy(reason: string | null): boolean {
-  const code = reason?.slice(0, reason.indexOf(':')) ?? '';
-  return Object.entries(CATALOGUE).some(([name, entry]) => name === code && entry.disposition === 'resync');
 }
 
 function copyAnew(entry: LedgerRow): LedgerDecision {

@@ -1,5 +1,5 @@
 /** The replica follows the stream from where the pass began, leniently up to a barrier; when it has passed that, the pass is over. */
-import { CATALOGUE, cancelled, DroverError, formatLsn, type Lsn, until } from '@drover/core';
+import { cancelled, DroverError, dispositionOf, formatLsn, type Lsn, until } from '@drover/core';
 import { emitBarrier, followTenant, readTenantRow } from '@drover/pg';
 import type { TenantTable } from '../scope.ts';
 import { type Pass, streamOf } from './begin.ts';
@@ -112,17 +112,9 @@ async function parked(context: CopyContext, job: Job, reason: string | null): Pr
       `SELECT FROM drover.ledger WHERE tenant = $1 AND source = $2 AND kind = 'resync' AND status = 'open' LIMIT 1`,
       [tenant, placement.primary],
     );
-  if (rows.length > 0 || isLost(reason))
+  if (rows.length > 0 || dispositionOf(reason) === 'resync')
     return new BeginAnew('copy.failed', `${message}; the copy begins anew`);
   return new DroverError('copy.failed', message, {
     hint: '`drover ledger list` shows the change; once it is retried or skipped the copy goes on',
   });
-}
-
-/** The reason begins with a code that says: positions mean nothing any more. */
-function isLost(reason: string | null): boolean {
-  const code = reason?.slice(0, reason.indexOf(':')) ?? '';
-  return Object.entries(CATALOGUE).some(
-    ([name, { disposition }]) => name === code && disposition === 'resync',
-  );
 }
