@@ -44,12 +44,11 @@ const confirmed = async () => {
   return parseLsn(row?.lsn ?? '');
 };
 
-/** As an application with a connection of its own to the primary. Returns where the WAL ends behind it. */
+/** As an application with a connection of its own to the primary. Returns where the WAL ends behind its commit. */
 async function writeDirectly(body: string): Promise<bigint> {
-  const [row] = await system.sql<{ lsn: string }>(
-    'east',
-    `INSERT INTO activity (tenant_id, kind, body) VALUES ('t01', 'direct', '${body}'); SELECT pg_current_wal_insert_lsn()::text AS lsn`,
-  );
+  await system.sql('east', `INSERT INTO activity (tenant_id, kind, body) VALUES ('t01', 'direct', '${body}')`);
+  // Not in the same query: that is one transaction, and the slot may be confirmed up to where its commit begins.
+  const [row] = await system.sql<{ lsn: string }>('east', 'SELECT pg_current_wal_insert_lsn()::text AS lsn');
   return parseLsn(row?.lsn ?? '');
 }
 
