@@ -46,7 +46,10 @@ const confirmed = async () => {
 
 /** As an application with a connection of its own to the primary. Returns where the WAL ends behind its commit. */
 async function writeDirectly(body: string): Promise<bigint> {
-  await system.sql('east', `INSERT INTO activity (tenant_id, kind, body) VALUES ('t01', 'direct', '${body}')`);
+  await system.sql(
+    'east',
+    `INSERT INTO activity (tenant_id, kind, body) VALUES ('t01', 'direct', '${body}')`,
+  );
   // Not in the same query: that is one transaction, and the slot may be confirmed up to where its commit begins.
   const [row] = await system.sql<{ lsn: string }>('east', 'SELECT pg_current_wal_insert_lsn()::text AS lsn');
   return parseLsn(row?.lsn ?? '');
