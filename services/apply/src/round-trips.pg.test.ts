@@ -77,9 +77,10 @@ describe('the main lane', () => {
     expect(new Set(batches)).toEqual(new Set([1]));
   };
 
-  it('waits once for a transaction of rows, twice where it must see that a set of rows was met', async () => {
+  it('waits once for a transaction, of sets of rows or of single ones', async () => {
     for (const trips of await flow(insert('a', 31, 60), insert('b', 31, 60))) expect(trips).toBe(1);
-    for (const trips of await flow(`UPDATE item SET v = 'changed' WHERE id <= 30`)) expect(trips).toBe(2);
+    for (const trips of await flow(`UPDATE item SET v = 'changed' WHERE id <= 30`)) expect(trips).toBe(1);
+    for (const trips of await flow(`DELETE FROM item WHERE id BETWEEN 41 AND 60`)) expect(trips).toBe(1);
     for (const trips of await flow(`DELETE FROM item WHERE id = 7`)) expect(trips).toBe(1);
     for (const trips of await flow(`UPDATE item SET v = 'few' WHERE id IN (8, 9)`)) expect(trips).toBe(1);
     for (const trips of await flow(insert('a', 61, 65), insert('b', 61, 65))) expect(trips).toBe(1);
@@ -188,5 +189,18 @@ describe('the main lane', () => {
     await world.waitFor('c is parked', async () => (await world.row('c'))['feed'] === 'parked');
     expect((await world.row('c'))['reason']).toMatch(/^apply.missing_row: UPDATE on public.item/);
     expect(refused).toContain('DR006');
+  });
+
+  it('finds that one of many is missing', async () => {
+    await world.tenant('d');
+    for (const from of [1, 31]) await flow(insert('d', from, from + 29));
+    await world.target.query(`DELETE FROM item WHERE tenant = 'd' AND id = 17`);
+    await flow(`UPDATE item SET v = 'not applied' WHERE tenant = 'd'`);
+    await world.waitFor('d is parked', async () => (await world.row('d'))['feed'] === 'parked');
+    expect((await world.row('d'))['reason']).toMatch(
+      /^apply.missing_row: UPDATE on public.item met 1 row\(s\) too few/,
+    );
+    expect(refused).toContain('DR006');
+    for (const side of [world.source, world.target]) await side.query(`DELETE FROM item WHERE tenant = 'd'`);
   });
 });

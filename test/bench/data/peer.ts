@@ -13,6 +13,8 @@ export interface Peer {
   /** Resolves when its walsender has begun. */
   start(signal: AbortSignal): Promise<void>;
   stop(): Promise<void>;
+  /** It has stopped, and everything up to `lsn` is at its replica: WAL from before need not be read again at the next start. */
+  dealtWith(lsn: string): Promise<void>;
   /** Every process that works for it now. */
   processes(): Promise<Groups>;
 }
@@ -85,6 +87,13 @@ export function droverPeer(options: DroverOptions): Peer & Closeable {
       await close();
       await untilSlot(options, false);
     },
+    async dealtWith() {
+      // No further than it has confirmed: its slot is nobody else's to move.
+      await source.query(
+        'SELECT pg_replication_slot_advance(slot_name, confirmed_flush_lsn) FROM pg_replication_slots WHERE slot_name = $1',
+        [options.slot],
+      );
+    },
     async processes() {
       const [walsender, backends] = await Promise.all([
         pidsOf(source, 'usename = $1', 'drover_cdc'),
@@ -130,6 +139,9 @@ export async function nativePeer({ source, replica, connection, tables }: Native
     async stop() {
       await replica.query(`ALTER SUBSCRIPTION ${NATIVE} DISABLE`);
       await untilSlot(slot, false);
+    },
+    async dealtWith(lsn) {
+      await source.query('SELECT pg_replication_slot_advance($1, $2)', [NATIVE, lsn]);
     },
     async processes() {
       const [walsender, backends] = await Promise.all([

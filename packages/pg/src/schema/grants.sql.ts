@@ -21,7 +21,8 @@ export const GRANTS: readonly string[] = [
   'GRANT INSERT, UPDATE ON drover.ledger TO drover_apply',
   'GRANT INSERT, UPDATE, DELETE ON drover.copy TO drover_apply',
   'GRANT EXECUTE ON FUNCTION drover.lock_class() TO drover_cdc, drover_apply',
-  'GRANT EXECUTE ON FUNCTION drover.lock_known(text[], xid[]), drover.met(bigint, bigint) TO drover_apply',
+  `GRANT EXECUTE ON FUNCTION drover.lock_known(text[], xid[]), drover.met(bigint, bigint), drover.met_by(text, bigint),
+     drover.take_turn(int) TO drover_apply`,
   `GRANT EXECUTE ON FUNCTION drover.attach(), drover.tenant(), drover.writer(), drover.tenant_bigint(), drover.writer_bigint(),
      drover.tenant_uuid(), drover.writer_uuid() TO drover_tenant`,
 ];

@@ -1,6 +1,7 @@
 import { type Lsn, lsn } from '@drover/core';
 import { testPostgres } from '@drover/testkit';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type pg from 'pg';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Fixture, fixture } from '../setup/fixture.testing.ts';
 import { countLedger, insertLedger, listLedger, readLedger, resolveLedger } from './ledger.ts';
 import { followTenant, openTenant } from './moves.ts';
@@ -355,6 +356,65 @@ describe('rows of schema drover', () => {
     await expect(apply.query('SELECT drover.met(0, 1)')).rejects.toMatchObject({
       code: 'DR006',
       message: '0 rows were met, not 1',
+    });
+  });
+
+  it('a set of rows that met fewer or more than it was to, likewise', async () => {
+    const touch = `UPDATE drover.tenant SET reason = 'met' WHERE tenant IN ('t', 'many01', 'many02')`;
+    const met = (count: number) => apply.query('SELECT drover.met_by($1, $2)', [touch, count]);
+    const { rowCount } = await apply.query(touch);
+    await met(rowCount ?? -1);
+    for (const other of [0, (rowCount ?? 0) + 1, (rowCount ?? 0) - 1])
+      await expect(met(other)).rejects.toMatchObject({ code: 'DR006' });
+    await expect(
+      apply.query(`SELECT drover.met_by('UPDATE drover.tenant SET epoch = 9', 1)`),
+    ).rejects.toMatchObject({ code: '42501' }); // by the caller's rights
+  });
+
+  describe('turns', () => {
+    const TAKE = 'SELECT drover.take_turn($1)';
+    let other: pg.Client;
+    beforeAll(async () => {
+      other = await f.connect('drover_apply');
+    });
+    afterEach(async () => {
+      for (const client of [apply, other]) await client.query('ROLLBACK');
+    });
+    const waiting = () =>
+      expect
+        .poll(async () => {
+          const { rows } = await f.admin.query(
+            `SELECT FROM pg_stat_activity WHERE wait_event = 'advisory' AND query LIKE 'SELECT drover.take_turn%'`,
+          );
+          return rows.length;
+        })
+        .toBe(1);
+
+    it.each(['COMMIT', 'ROLLBACK'])('are one after the other, each until its %s', async (end) => {
+      await apply.query('BEGIN');
+      await apply.query(TAKE, [1]);
+      await apply.query(TAKE, [1]);
+      await other.query('BEGIN');
+      await other.query(TAKE, [2]); // another's
+      const second = other.query(TAKE, [1]);
+      await waiting();
+      await apply.query(end);
+      await second;
+      await apply.query('BEGIN');
+      const third = apply.query(TAKE, [1]);
+      await waiting();
+      await other.query('COMMIT');
+      await third;
+    });
+
+    it('are not waited for for ever', async () => {
+      await apply.query('BEGIN');
+      await apply.query(TAKE, [1]);
+      await other.query('BEGIN');
+      const before = (await other.query('SHOW lock_timeout')).rows;
+      await other.query(TAKE, [1]);
+      // The transaction goes on, as it was.
+      expect((await other.query('SHOW lock_timeout')).rows).toEqual(before);
     });
   });
 });

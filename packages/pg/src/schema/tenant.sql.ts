@@ -3,6 +3,7 @@
  * by the apply worker inside the transaction they act in. Half-filled pages keep the checkpoint's updates HOT.
  */
 import type { Lsn } from '@drover/core';
+import { LOCK_CLASS } from './writer.sql.ts';
 
 export const TENANT_TABLE = `
 CREATE TABLE IF NOT EXISTS drover.tenant (
@@ -107,6 +108,35 @@ BEGIN
   IF p_rows OPERATOR(pg_catalog.<>) p_wanted THEN
     RAISE EXCEPTION '% rows were met, not %', p_rows, p_wanted USING ERRCODE = 'DR006';
   END IF;
+END $$`;
+
+/** The same of a statement that is given: its rows are counted without being returned. */
+export const MET_BY_FUNCTION = `
+CREATE OR REPLACE FUNCTION drover.met_by(p_statement text, p_wanted bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE v_rows bigint;
+BEGIN
+  EXECUTE p_statement;
+  GET DIAGNOSTICS v_rows = ROW_COUNT;
+  PERFORM drover.met(v_rows, p_wanted);
+END $$`;
+
+/** First key of the advisory locks of apply workers' turns. */
+const TURN_CLASS = LOCK_CLASS + 1;
+
+/**
+ * Until the transaction ends, nobody else has the turn `p_key` in this database. Who waited for a second goes on without: turns make things
+ * faster, and nothing depends on them.
+ */
+export const TAKE_TURN_FUNCTION = `
+CREATE OR REPLACE FUNCTION drover.take_turn(p_key int) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
+AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock(${TURN_CLASS}, p_key);
+EXCEPTION WHEN lock_not_available THEN
+  NULL;
 END $$`;
 
 export type Feed = 'copying' | 'catchup' | 'live' | 'held' | 'parked';

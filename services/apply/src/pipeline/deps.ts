@@ -9,8 +9,8 @@ import type { Profiling } from '../changes/profiles.ts';
 import type { TargetRules } from '../changes/target-rules.ts';
 import type { Unsealing } from '../changes/unseal.ts';
 import type { Board } from '../ddl/board.ts';
-
 import type { StreamedSlots } from '../streamed/slots.ts';
+import type { UpdateTurns } from '../target/update-turns.ts';
 
 export interface PipelineDeps {
   readonly bus: Bus;
@@ -37,6 +37,8 @@ export interface PipelineDeps {
   readonly rules: TargetRules | null;
   /** Of all pipelines of a target. */
   readonly turns: Turns;
+  /** Of large batches of updates in this database. */
+  readonly updateTurns: UpdateTurns;
   /** A tenant's share of the work beside others, by its tier. */
   readonly weightOf: (tenant: string) => number;
   readonly batchBytes: number;

@@ -10,6 +10,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Board } from '../ddl/board.ts';
 import type { StreamedGroups } from '../streamed/groups.ts';
 import { StreamedSlots } from '../streamed/slots.ts';
+import { UpdateTurns } from '../target/update-turns.ts';
 import { EAST, makeWorld, WEST, type World } from '../world.testing.ts';
 import { Gate } from './gate.ts';
 import { Lanes } from './lanes.ts';
@@ -88,6 +89,7 @@ it('in the lane of one tenant is not that tenant’s poison', async () => {
       unsealing: { opener: new Opener({ find: () => null }), ready: () => null },
       profiling: { known: { find: () => null }, ready: () => null },
       rules: null,
+      updateTurns: new UpdateTurns(0),
       turns: new Turns({ atOnce: 2 }),
       weightOf: () => 1,
       batchBytes: 1 << 20,

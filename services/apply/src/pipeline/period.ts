@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { type Bus, publishEvent, readProfileMessage } from '@drover/bus';
 import { type ClusterConfig, type Config, roleConnection } from '@drover/config';
-import { formatLsn, type TenantId, Turns } from '@drover/core';
+import { formatLsn, must, type TenantId, Turns } from '@drover/core';
 import { originName, PgPool } from '@drover/pg';
 import type { Logger } from '@drover/telemetry';
 import type { Rule } from '@drover/transform';
@@ -11,15 +11,17 @@ import { ProfileCache, ProfileFetcher } from '../changes/profiles.ts';
 import { TargetRules } from '../changes/target-rules.ts';
 import { type FetchedKeys, KeyFetcher } from '../changes/unseal.ts';
 import { Board } from '../ddl/board.ts';
-
 import type { ApplyMetrics, TenantLag } from '../metrics.ts';
 import { StreamedSlots } from '../streamed/slots.ts';
+import { UpdateTurns } from '../target/update-turns.ts';
 import { reportDurable } from './durable.ts';
 import { Feeds } from './feeds.ts';
 import { lagSeconds } from './freshness.ts';
 import { Pipeline } from './pipeline.ts';
 import { reopenSealed } from './reopen.ts';
 
+/** Large batches of updates at once in a database: half of the cores, the others decode and prepare. */
+const UPDATES_AT_ONCE = Math.max(1, availableParallelism() >> 1);
 /** Tenants in catch-up named in the state of a pipeline; all are counted. */
 const LANES_TOLD_MAX = 100;
 /** What a person can read; the whole stands in the ledger. */
@@ -158,6 +160,7 @@ export class Period {
     const { tagging, security } = config;
     const { rules: all, tierOf } = this.#options;
     const rules = TargetRules.of({ rules: all, secret: security.secret, tagging, database, cluster, tierOf });
+    const updateTurns = Array.from({ length: UPDATES_AT_ONCE }, (_, key) => new UpdateTurns(key));
     for (const { name: source } of config.clusters) {
       if (source === cluster) continue;
       const board = new Board(nats.partitions);
@@ -189,6 +192,7 @@ export class Period {
             }),
             rules,
             turns: this.#turns,
+            updateTurns: must(updateTurns[partition % updateTurns.length], 'turns'),
             weightOf,
             batchBytes: apply.batchBytes,
             lingerMs: apply.lingerMs,

@@ -141,7 +141,7 @@ export class Pipeline {
   async #once(signal: AbortSignal): Promise<void> {
     const { deps, stream } = this;
     const progress = this.#progress;
-    const session = await Session.open(deps.connect, deps.origin);
+    const session = await Session.open(deps.connect, deps.origin, deps.updateTurns);
     try {
       const start = await readStart(deps, session, this.freshness);
       progress.position = start.seq;

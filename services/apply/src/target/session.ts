@@ -13,6 +13,7 @@ import { type ConnectOptions, connectPg } from '@drover/pg';
 import type pg from 'pg';
 import { type Answer, Flight, fly } from './flight.ts';
 import { Out } from './out.ts';
+import type { UpdateTurns } from './update-turns.ts';
 
 /** What can run statements, a few at a time. */
 export interface Flyer {
@@ -25,6 +26,9 @@ const STATEMENTS_MAX = 500;
 
 export class Session implements Flyer {
   readonly #client: pg.Client;
+  readonly #turns: UpdateTurns | undefined;
+  /** The flight that takes the open transaction's turn. */
+  #turn: Flight | null = null;
   #out = new Out();
   #busy = false;
   /** Statements that go with the next flight. */
@@ -41,14 +45,15 @@ export class Session implements Flyer {
   readonly #filled = new Set<number>();
   #groups = 0;
 
-  private constructor(client: pg.Client) {
+  private constructor(client: pg.Client, turns: UpdateTurns | undefined) {
     this.#client = client;
+    this.#turns = turns;
   }
 
   /** @throws DroverError `pg.unreachable`, `pg.auth`, `pg.not_set_up`; SQLSTATE 55006 while another session holds the origin. */
-  static async open(options: ConnectOptions, origin: string): Promise<Session> {
+  static async open(options: ConnectOptions, origin: string, turns?: UpdateTurns): Promise<Session> {
     const client = await connectPg({ ...options, applicationName: `drover apply ${origin}` });
-    const session = new Session(client);
+    const session = new Session(client, turns);
     try {
       await client.query(
         `SELECT pg_catalog.pg_replication_origin_create($1) WHERE pg_catalog.pg_replication_origin_oid($1) IS NULL`,
@@ -86,8 +91,16 @@ export class Session implements Flyer {
     if (flight.out.at > 0) this.#held = flight;
   }
 
+  /** What is added to the flight from here on waits for the turn of its transaction, if sets of rows take turns here. */
+  takeTurn(flight: Flight): void {
+    if (this.#turns === undefined || this.#turn !== null) return;
+    this.#turns.begin(flight);
+    this.#turn = flight;
+  }
+
   async send(flight: Flight): Promise<readonly Answer[]> {
     this.#busy = true;
+    const leave = this.#turn === flight ? await this.#turns?.enter() : undefined;
     try {
       return await fly(this.#client, flight);
     } catch (error) {
@@ -96,6 +109,7 @@ export class Session implements Flyer {
       this.#out = new Out();
       throw error;
     } finally {
+      leave?.();
       this.#busy = false;
     }
   }
@@ -172,6 +186,7 @@ export class Session implements Flyer {
   }
 
   committed(): void {
+    this.#turn = null;
     this.#filled.clear();
     this.#groups = 0;
     this.#newStages = [];
@@ -187,6 +202,7 @@ export class Session implements Flyer {
 
   async rollback(): Promise<void> {
     this.#dropFlights();
+    this.#turn = null;
     this.#groups = 0;
     for (const id of this.#newStages) this.#stages.delete(id);
     this.#newStages = [];

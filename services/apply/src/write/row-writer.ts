@@ -14,6 +14,7 @@ import {
   deleteOneSql,
   deleteSql,
   insertSql,
+  MET_BY_SQL,
   metSql,
   replaceSql,
   settable,
@@ -39,14 +40,14 @@ const OLD_ROW = 0x4f;
 export class RowWriter {
   readonly #session: Session;
   readonly #flight: Flight;
-  readonly #checking: Checking;
+  readonly checking: Checking;
   readonly #checks: Check[] = [];
   readonly misses: Miss[] = [];
 
   constructor(session: Session, flight: Flight, checking: Checking) {
     this.#session = session;
     this.#flight = flight;
-    this.#checking = checking;
+    this.checking = checking;
   }
 
   get statements(): number {
@@ -61,6 +62,16 @@ export class RowWriter {
   /** @throws DroverError `apply.missing_row` when a strict statement met no row. */
   check(answers: readonly Answer[]): void {
     for (const check of this.#checks) check(answers);
+  }
+
+  /** A set of rows is written, and has to meet so many. */
+  strictly(sql: string, count: number, plan: TablePlan, what: string): void {
+    if (this.checking === 'server') {
+      this.#flight.statement(MET_BY_SQL, [sql, String(count)]);
+      return;
+    }
+    this.#flight.statement(sql);
+    this.expect(count, plan, what);
   }
 
   /** Adds a check of the statement that was added last. */
@@ -192,13 +203,13 @@ export class RowWriter {
   }
 
   #delete(plan: TablePlan, sql: string, columns: readonly number[], tuple: TupleRef, lenient: boolean): void {
-    const byServer = !lenient && this.#checking === 'server';
+    const byServer = !lenient && this.checking === 'server';
     this.#run(plan, byServer ? metSql(sql) : sql, columns, tuple, offsets(plan, tuple));
     if (!lenient && !byServer) this.expect(1, plan, 'DELETE');
   }
 
   #update(plan: TablePlan, sql: string, values: Values, lenient: boolean): void {
-    const byServer = !lenient && this.#checking === 'server';
+    const byServer = !lenient && this.checking === 'server';
     this.#bind(plan, byServer ? metSql(sql) : sql, values);
     if (!lenient && !byServer) this.expect(1, plan, 'UPDATE');
   }

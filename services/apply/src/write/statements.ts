@@ -14,6 +14,9 @@ const column = (plan: TablePlan, index: number): PlanColumn => {
 
 const operator = (c: PlanColumn): string => `OPERATOR(${c.equals})`;
 
+/** Fails (SQLSTATE DR006) unless the statement, its first parameter, meets as many rows as its second says. */
+export const MET_BY_SQL = 'SELECT drover.met_by($1, $2::bigint)';
+
 /** Fails (SQLSTATE DR006) unless the statement, which is no WITH of its own, meets one row: what stands behind it in a flight need not wait for its answer. */
 export function metSql(sql: string): string {
   const statement = sql.startsWith('SELECT') ? sql : `${sql} RETURNING 1`;

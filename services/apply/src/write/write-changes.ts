@@ -7,6 +7,7 @@ import type { TupleRef } from '../changes/tuple.ts';
 import { Fold, type NetRow } from '../fold/fold.ts';
 import type { Session } from '../target/session.ts';
 import type { TablePlan } from '../target/table-plan.ts';
+import { TURN_ROWS_MIN } from '../target/update-turns.ts';
 import { CopyRows } from './encode.ts';
 import { type Checking, type Miss, RowWriter, unchangedMask } from './row-writer.ts';
 import { type Segment, type Slice, segments } from './slice.ts';
@@ -30,7 +31,6 @@ export type WriteMode = 'folded' | 'rows';
 
 export interface Writing {
   readonly mode: WriteMode;
-  /** Of single rows; sets of rows are large enough for their answer to be waited for. */
   readonly checking: Checking;
 }
 
@@ -271,14 +271,13 @@ function writeNet(
     for (const tuple of rows) copy.row(plan, tuple, g + 2 + n);
   });
   copy.end();
-  if (gone.length > 0) {
-    flight.statement(stagedDeleteSql(plan, g));
-    writer.expect(gone.length, plan, 'DELETE');
-  }
+  if (gone.length + updateRows >= TURN_ROWS_MIN && writer.checking === 'server') session.takeTurn(flight);
+  if (gone.length > 0) writer.strictly(stagedDeleteSql(plan, g), gone.length, plan, 'DELETE');
   if (goneIfThere.length > 0) flight.statement(stagedDeleteSql(plan, g + 1));
   groups.forEach(({ mask, strict, rows }, n) => {
-    flight.statement(stagedUpdateSql(plan, g + 2 + n, settable(plan, mask)));
-    if (strict) writer.expect(rows.length, plan, 'UPDATE');
+    const sql = stagedUpdateSql(plan, g + 2 + n, settable(plan, mask));
+    if (strict) writer.strictly(sql, rows.length, plan, 'UPDATE');
+    else flight.statement(sql);
   });
   writeSingles(writer, plan, single);
   insertTuples(session, flight, writer, plan, inserts);
