@@ -13,7 +13,7 @@ beforeAll(async () => {
   for (const tenant of TENANTS) await world.tenant(tenant);
   await world.start();
   await world.source.query(
-    `INSERT INTO item SELECT t, i, 'new' FROM unnest('{${TENANTS}}'::text[]) t, generate_series(1, 1000) i`,
+    `INSERT INTO item SELECT t, i, 'new' FROM unnest('{${TENANTS.join()}}'::text[]) t, generate_series(1, 1000) i`,
   );
   await flow();
   const { host, port, database } = world.target;
