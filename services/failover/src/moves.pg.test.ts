@@ -55,6 +55,7 @@ describe('a switch-over', () => {
     h.set('Drover-Chunk', '0/3');
     await moves.world.publish(EAST, moves.tenant, 1, { headers: h });
     await moves.stopReplicating();
+    await moves.world.passed();
     // The worker stands behind the last whole block: of the rest it gets to see nothing.
     await moves.world.root.west.query(
       `UPDATE drover.stream_position SET stream_seq = stream_seq - 1 WHERE source = 'east' AND stream_seq > 0`,
