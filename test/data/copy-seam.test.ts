@@ -126,6 +126,7 @@ describe('what is written while a tenant is copied', () => {
       });
       // The copy knew the table by its old name.
       await expect(stopped).rejects.toThrow('older');
+      await renaming.settled(); // the replica's has the new one
       await renaming.copy(tenant);
       await renaming.same(['newer']);
     } finally {
