@@ -191,6 +191,8 @@ it('is drained durably: a replica that crashes before it opens still has what it
   await moves.world.root.west.query('SELECT pg_reload_conf()');
   try {
     await moves.world.root.west.query('CREATE EXTENSION IF NOT EXISTS pageinspect SCHEMA public');
+    // A page with room: whoever reads a full one prunes it, which is a later change of the page, and flushed by nobody.
+    await moves.world.root.west.query('VACUUM drover.tenant');
     // Beyond the change of the tenant's row, so with its commit; what others write meanwhile does not matter.
     const flushed = async () => {
       const { rows } = await moves.world.root.west.query<{ flushed: boolean }>(

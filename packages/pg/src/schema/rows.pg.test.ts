@@ -366,6 +366,7 @@ describe('rows of schema drover', () => {
     await met(rowCount ?? -1);
     for (const other of [0, (rowCount ?? 0) + 1, (rowCount ?? 0) - 1])
       await expect(met(other)).rejects.toMatchObject({ code: 'DR006' });
+    await apply.query(`SELECT drover.met_by('SELECT FROM generate_series(1, 300)', 300)`); // rows that are only looked for
     await expect(
       apply.query(`SELECT drover.met_by('UPDATE drover.tenant SET epoch = 9', 1)`),
     ).rejects.toMatchObject({ code: '42501' }); // by the caller's rights

@@ -44,6 +44,7 @@ it('is confirmed no further than the record was when what it speaks of was store
   const seq = await one(`SELECT streams -> $1 ->> 'seq' AS n FROM drover.reader`, [String(partition())]);
   const subject = subjectOf(EAST, partition(), 'acme');
   const stream = streamName(EAST, partition());
+  await world.bus.connected();
   const stored = await world.bus.jsm.streams.getMessage(stream, { last_by_subj: subject });
   expect(Number(seq)).toBeGreaterThanOrEqual(stored?.seq ?? Number.POSITIVE_INFINITY);
 });
