@@ -89,6 +89,21 @@ it('small batches and rows that are new wait for nobody', async () => {
   }
 });
 
+it('a target that was not set up for turns yet is written as before', async () => {
+  for (let i = 0; i < 3; i++) await update(`set up ${i}`);
+  const { rows } = await world.target.query<{ sql: string }>(
+    `SELECT pg_get_functiondef(oid) AS sql FROM pg_proc WHERE pronamespace = 'drover'::regnamespace AND proname IN ('met_by', 'take_turn')`,
+  );
+  expect(rows.length).toBe(2);
+  await world.target.query('DROP FUNCTION drover.met_by, drover.take_turn');
+  for (let i = 0; i < 2; i++) await update(`older ${i}`);
+  expect(await changed('d', 'older 1')).toBe(1000);
+  expect((await world.target.query('SELECT FROM drover.ledger')).rows).toEqual([]);
+  for (const tenant of TENANTS) expect(await world.row(tenant)).toMatchObject({ feed: 'live' });
+  for (const { sql } of rows) await world.target.query(sql);
+  await world.target.query('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA drover TO drover_apply');
+});
+
 async function update(v: string): Promise<void> {
   await world.source.query(`UPDATE item SET v = '${v}'`);
   await flow();

@@ -135,11 +135,24 @@ export async function oneRound(
     const parts = Object.entries(one.cpuBy).map(
       ([part, s]) => `${part} ${((s * 1e6) / options.rows).toFixed(1)}`,
     );
+    const table = await tableAt(peer.replica, it.name);
     say(
-      `${name} ${round + 1}/${options.rounds} ${peer.name.padEnd(6)} ${rate} rows/s, ${cpu} CPU s/M rows (${parts.join(', ')})`,
+      `${name} ${round + 1}/${options.rounds} ${peer.name.padEnd(6)} ${rate} rows/s, ${cpu} CPU s/M rows (${parts.join(', ')})${table}`,
     );
   }
   return found;
+}
+
+/** How large the table has become, and how many of its updates found room on their page, over all rounds. */
+async function tableAt(replica: pg.Client, table: CaseName): Promise<string> {
+  const { rows } = await replica.query<{ mb: number; updates: number; hot: number }>(
+    `SELECT (pg_relation_size(relid) / 1e6)::int AS mb, n_tup_upd::int AS updates, n_tup_hot_upd::int AS hot
+     FROM pg_stat_user_tables WHERE relname = $1`,
+    [table],
+  );
+  const [found] = rows;
+  if (found === undefined || found.updates === 0) return '';
+  return `; table ${found.mb} MB, ${Math.round((100 * found.hot) / found.updates)} % of updates HOT`;
 }
 
 /** Each round has a mark of its own. */
