@@ -18,8 +18,12 @@ export interface CatchUp {
   readonly memoryMb: Readonly<Record<string, number>>;
 }
 
-/** Starts the peer, waits until the markers of all tenants are visible at its replica, stops it. */
-export async function catchUp(peer: Peer, mark: number, signal: AbortSignal): Promise<CatchUp> {
+/** Starts the peer, waits until the markers of all tenants are visible at its replica, stops it when its slot stands at `end`. */
+export async function catchUp(
+  peer: Peer,
+  { mark, end }: { readonly mark: number; readonly end: string },
+  signal: AbortSignal,
+): Promise<CatchUp> {
   await peer.start(signal);
   try {
     const startedAt = performance.now();
@@ -34,6 +38,7 @@ export async function catchUp(peer: Peer, mark: number, signal: AbortSignal): Pr
     const seconds = (performance.now() - startedAt) / 1000;
     const processes = await peer.processes();
     meter.sample(processes);
+    await peer.confirms(end, signal);
     return { seconds, cpuSeconds: meter.total, cpuBy: meter.seconds, memoryMb: peaksOf(processes) };
   } finally {
     await peer.stop();

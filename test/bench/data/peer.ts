@@ -12,9 +12,10 @@ export interface Peer {
   readonly replica: pg.Client;
   /** Resolves when its walsender has begun. */
   start(signal: AbortSignal): Promise<void>;
+  /** While it runs, and its replica has everything up to `lsn`: resolves when its slot has it, too. */
+  confirms(lsn: string, signal: AbortSignal): Promise<void>;
+  /** WAL from before what its slot has need not be read again at the next start. */
   stop(): Promise<void>;
-  /** It has stopped, and everything up to `lsn` is at its replica: WAL from before need not be read again at the next start. */
-  dealtWith(lsn: string): Promise<void>;
   /** Every process that works for it now. */
   processes(): Promise<Groups>;
 }
@@ -43,6 +44,33 @@ function untilSlot(of: Source, held: boolean, signal?: AbortSignal): Promise<tru
     onTimeout: () =>
       new Error(`slot ${of.slot} was not ${held ? 'taken' : 'released'} within ${BEGIN_MS / 1000} s`),
   });
+}
+
+/** A slot moves while nothing is changed, too, at a time of its own. */
+async function untilConfirmed(of: Source, lsn: string, signal: AbortSignal): Promise<void> {
+  await until(
+    async () => {
+      const { rows } = await of.source.query<{ there: boolean }>(
+        'SELECT confirmed_flush_lsn >= $2 AS there FROM pg_replication_slots WHERE slot_name = $1',
+        [of.slot, lsn],
+      );
+      return rows[0]?.there === true ? true : undefined;
+    },
+    {
+      everyMs: LOOK_MS,
+      timeoutMs: BEGIN_MS,
+      signal,
+      onTimeout: () => new Error(`slot ${of.slot} did not confirm up to ${lsn} within ${BEGIN_MS / 1000} s`),
+    },
+  );
+}
+
+/** By itself a slot looks for a later beginning only while it is read. Nobody else's to move further than it has confirmed. */
+async function beginLater({ source, slot }: Source): Promise<void> {
+  await source.query(
+    'SELECT pg_replication_slot_advance(slot_name, confirmed_flush_lsn) FROM pg_replication_slots WHERE slot_name = $1',
+    [slot],
+  );
 }
 
 async function pidsOf(client: pg.Client, condition: string, parameter: string): Promise<number[]> {
@@ -83,16 +111,11 @@ export function droverPeer(options: DroverOptions): Peer & Closeable {
         throw error;
       }
     },
+    confirms: (lsn, signal) => untilConfirmed(options, lsn, signal),
     async stop() {
       await close();
       await untilSlot(options, false);
-    },
-    async dealtWith() {
-      // No further than it has confirmed: its slot is nobody else's to move.
-      await source.query(
-        'SELECT pg_replication_slot_advance(slot_name, confirmed_flush_lsn) FROM pg_replication_slots WHERE slot_name = $1',
-        [options.slot],
-      );
+      await beginLater(options);
     },
     async processes() {
       const [walsender, backends] = await Promise.all([
@@ -139,10 +162,9 @@ export async function nativePeer({ source, replica, connection, tables }: Native
     async stop() {
       await replica.query(`ALTER SUBSCRIPTION ${NATIVE} DISABLE`);
       await untilSlot(slot, false);
+      await beginLater(slot);
     },
-    async dealtWith(lsn) {
-      await source.query('SELECT pg_replication_slot_advance($1, $2)', [NATIVE, lsn]);
-    },
+    confirms: (lsn, signal) => untilConfirmed(slot, lsn, signal),
     async processes() {
       const [walsender, backends] = await Promise.all([
         pidsOf(source, 'application_name = $1', NATIVE),

@@ -119,16 +119,15 @@ export async function oneRound(
     const preload = it.preload(options.rows, options.rounds);
     await source.query(`CALL load_${it.name}(${round}, ${options.rows}, ${preload})`);
   }
-  // Slots begin here when they are read again, not at the beginning of this round or the one before.
-  await source.query('SELECT pg_log_standby_snapshot()');
   await source.query(MARK, [mark]);
-  const { rows: ends } = await source.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn() AS lsn');
   await tidy([source, ...order.map((peer) => peer.replica)], it?.name);
+  // A checkpoint notes which transactions run: slots that are here begin there when they are read again, not at this round's beginning.
+  const { rows: ends } = await source.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn() AS lsn');
+  const end = ends[0]?.lsn ?? '';
   const found: Partial<Record<Peer['name'], CatchUp>> = {};
   for (const peer of order) {
-    const one = await catchUp(peer, mark, signal);
+    const one = await catchUp(peer, { mark, end }, signal);
     found[peer.name] = one;
-    await peer.dealtWith(ends[0]?.lsn ?? '');
     if (it === null) continue;
     const rate = Math.round(options.rows / one.seconds).toLocaleString('en');
     const cpu = ((one.cpuSeconds * 1e6) / options.rows).toFixed(1);
