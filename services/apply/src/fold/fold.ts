@@ -10,7 +10,8 @@
  * a copy may have brought already) replace what they meet and pass over what they miss.
  */
 import { DELETE, INSERT, UPDATE } from '../changes/decoded-block.ts';
-import { hasUnchanged, keyOf, mergeTuples, type TupleRef } from '../changes/tuple.ts';
+import { hasUnchanged, mergeTuples, type TupleRef } from '../changes/tuple.ts';
+import { KeyTable, NO_KEY } from './key-table.ts';
 
 export interface NetRow {
   /** Tuple that carries the key of the row as it stands on the target before the batch. */
@@ -28,15 +29,17 @@ export interface NetRow {
 const OLD_ROW = 0x4f;
 
 export class Fold {
-  readonly #keySource: readonly number[];
-  readonly #rows = new Map<number, Map<string, NetRow>>();
+  readonly #keys: KeyTable;
+  /** By number of {@link KeyTable}. */
+  readonly #rows: NetRow[] = [];
+  readonly #byTenant = new Map<number, NetRow[]>();
   #lastTenant = -1;
-  #lastRows: Map<string, NetRow> | undefined;
+  #lastRows: NetRow[] = [];
   #unfoldable: string | null = null;
 
   /** @param keySource the key's columns as indexes in the source's tuples, ascending. */
   constructor(keySource: readonly number[]) {
-    this.#keySource = keySource;
+    this.#keys = new KeyTable(keySource);
   }
 
   /** Why the net effect cannot be told without the target's rows, or null. */
@@ -44,9 +47,9 @@ export class Fold {
     return this.#unfoldable;
   }
 
-  /** Every row the changes touched, with the number of its tenant. */
+  /** Every row the changes touched, with the number of its tenant, tenant by tenant: its rows lie together in the key's index. */
   *entries(): Iterable<[number, NetRow]> {
-    for (const [tenant, rows] of this.#rows) for (const row of rows.values()) yield [tenant, row];
+    for (const [tenant, rows] of this.#byTenant) for (const row of rows) yield [tenant, row];
   }
 
   add(
@@ -60,45 +63,46 @@ export class Fold {
     newStart: number,
     newEnd: number,
   ): void {
-    const rows = this.#of(tenant);
     if (op === INSERT) {
       const tuple = { bytes, start: newStart, end: newEnd };
-      this.#insert(rows, lenient, this.#key(tuple), tuple);
+      this.#insert(tenant, lenient, this.#number(tenant, tuple), tuple);
     } else if (op === DELETE) {
       const tuple = { bytes, start: oldStart, end: oldEnd };
-      this.#delete(rows, lenient, this.#key(tuple), tuple);
+      this.#delete(tenant, lenient, this.#number(tenant, tuple), tuple);
     } else if (op === UPDATE) {
       const old = oldKind === 0 ? null : { bytes, start: oldStart, end: oldEnd };
       let tuple: TupleRef = { bytes, start: newStart, end: newEnd };
       // Under FULL the old row holds what the new one leaves unchanged.
       if (old !== null && oldKind === OLD_ROW && hasUnchanged(tuple)) tuple = mergeTuples(tuple, old);
-      this.#update(rows, lenient, old, tuple);
+      this.#update(tenant, lenient, old, tuple);
     }
   }
 
-  #of(tenant: number): Map<string, NetRow> {
-    if (tenant === this.#lastTenant && this.#lastRows !== undefined) return this.#lastRows;
-    let rows = this.#rows.get(tenant);
-    if (rows === undefined) {
-      rows = new Map();
-      this.#rows.set(tenant, rows);
+  /** A number without a row is that of the next one: whoever asks makes it, or nothing is folded. */
+  #number(tenant: number, tuple: TupleRef): number {
+    const number = this.#keys.numberOf(tenant, tuple.bytes, tuple.start, tuple.end);
+    // A key column that is unchanged in a new tuple leaves the whole key to the old one: only the row order can tell.
+    if (number === NO_KEY) this.#unfoldable ??= 'a key column is an unchanged TOAST value';
+    return number;
+  }
+
+  #meet(tenant: number, number: number, row: NetRow): void {
+    if (number === NO_KEY) return;
+    this.#rows[number] = row;
+    if (tenant !== this.#lastTenant) {
+      const known = this.#byTenant.get(tenant);
+      this.#lastRows = known ?? [];
+      if (known === undefined) this.#byTenant.set(tenant, this.#lastRows);
+      this.#lastTenant = tenant;
     }
-    this.#lastTenant = tenant;
-    this.#lastRows = rows;
-    return rows;
+    this.#lastRows.push(row);
   }
 
-  #key(tuple: TupleRef): string {
-    const key = keyOf(tuple.bytes, tuple.start, tuple.end, this.#keySource);
-    if (key === undefined) this.#unfoldable ??= 'a key column is an unchanged TOAST value';
-    return key ?? '';
-  }
-
-  #insert(rows: Map<string, NetRow>, lenient: boolean, key: string, tuple: TupleRef): void {
-    const row = rows.get(key);
+  #insert(tenant: number, lenient: boolean, number: number, tuple: TupleRef): void {
+    const row = this.#rows[number];
     if (row === undefined) {
       const before = lenient ? 'any' : 'absent';
-      rows.set(key, { key: tuple, before, after: tuple, partial: false, fresh: true });
+      this.#meet(tenant, number, { key: tuple, before, after: tuple, partial: false, fresh: true });
       return;
     }
     if (row.after !== null && !lenient) this.#unfoldable ??= 'an insert meets a row of the same key';
@@ -107,11 +111,11 @@ export class Fold {
     row.fresh = true;
   }
 
-  #delete(rows: Map<string, NetRow>, lenient: boolean, key: string, tuple: TupleRef): NetRow | undefined {
-    const row = rows.get(key);
+  #delete(tenant: number, lenient: boolean, number: number, tuple: TupleRef): NetRow | undefined {
+    const row = this.#rows[number];
     if (row === undefined) {
       const before = lenient ? 'any' : 'present';
-      rows.set(key, { key: tuple, before, after: null, partial: false, fresh: false });
+      this.#meet(tenant, number, { key: tuple, before, after: null, partial: false, fresh: false });
       return undefined;
     }
     const was = { ...row };
@@ -121,27 +125,19 @@ export class Fold {
     return was;
   }
 
-  #update(rows: Map<string, NetRow>, lenient: boolean, old: TupleRef | null, tuple: TupleRef): void {
+  #update(tenant: number, lenient: boolean, old: TupleRef | null, tuple: TupleRef): void {
     const partial = hasUnchanged(tuple);
-    const newKey = keyOf(tuple.bytes, tuple.start, tuple.end, this.#keySource);
-    const oldKey = old === null ? newKey : this.#key(old);
-    if (oldKey === undefined) {
-      this.#unfoldable ??= 'a key column is an unchanged TOAST value';
+    const from = old === null ? null : this.#number(tenant, old);
+    const number = this.#number(tenant, tuple);
+    if (from === NO_KEY || number === NO_KEY) return;
+    if (old !== null && from !== null && from !== number) {
+      this.#move(tenant, lenient, { number: from, tuple: old }, { number, tuple, partial });
       return;
     }
-    // A key column that is unchanged in the new tuple leaves the whole key to the old one: only the row order can tell.
-    if (newKey === undefined) {
-      this.#unfoldable ??= 'a key column is an unchanged TOAST value';
-      return;
-    }
-    if (oldKey !== newKey) {
-      this.#move(rows, lenient, oldKey, newKey, old ?? tuple, tuple, partial);
-      return;
-    }
-    const row = rows.get(newKey);
+    const row = this.#rows[number];
     if (row === undefined) {
       const before = lenient ? 'any' : 'present';
-      rows.set(newKey, { key: tuple, before, after: tuple, partial, fresh: false });
+      this.#meet(tenant, number, { key: tuple, before, after: tuple, partial, fresh: false });
       return;
     }
     if (row.after === null) {
@@ -153,24 +149,21 @@ export class Fold {
   }
 
   #move(
-    rows: Map<string, NetRow>,
+    tenant: number,
     lenient: boolean,
-    oldKey: string,
-    newKey: string,
-    old: TupleRef,
-    tuple: TupleRef,
-    partial: boolean,
+    from: { readonly number: number; readonly tuple: TupleRef },
+    to: { readonly number: number; readonly tuple: TupleRef; readonly partial: boolean },
   ): void {
-    const was = this.#delete(rows, lenient, oldKey, old);
-    let whole = tuple;
-    if (partial) {
+    const was = this.#delete(tenant, lenient, from.number, from.tuple);
+    let whole = to.tuple;
+    if (to.partial) {
       if (was === undefined || was.after === null || was.partial) {
         this.#unfoldable ??=
           'a key changes and the row has unchanged TOAST values that only the target knows';
         return;
       }
-      whole = mergeTuples(tuple, was.after);
+      whole = mergeTuples(to.tuple, was.after);
     }
-    this.#insert(rows, lenient, newKey, whole);
+    this.#insert(tenant, lenient, to.number, whole);
   }
 }
