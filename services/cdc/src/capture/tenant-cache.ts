@@ -23,29 +23,28 @@ export class TenantCache<T> {
     return this.#size;
   }
 
-  /** `kind` tells apart equal bytes of different types. `make` is called for values not seen before. */
-  get(kind: string, bytes: Buffer, start: number, end: number, make: () => T): T {
+  /** `kind` tells apart equal bytes of different types. Undefined: not seen before, or forgotten. */
+  find(kind: string, bytes: Buffer, start: number, end: number): T | undefined {
     const last = this.#last;
     if (last !== undefined && last.kind === kind && same(last.bytes, bytes, start, end)) return last.value;
-    const hash = hashBytes(bytes, start, end);
-    let entry = this.#table.get(hash);
+    let entry = this.#table.get(hashBytes(bytes, start, end));
     for (; entry !== undefined; entry = entry.next) {
       if (entry.kind === kind && same(entry.bytes, bytes, start, end)) {
         this.#last = entry;
         return entry.value;
       }
     }
+    return undefined;
+  }
+
+  /** What {@link find} did not find. */
+  keep(kind: string, bytes: Buffer, start: number, end: number, value: T): void {
     if (this.#size >= this.#max) this.clear();
-    const made: Entry<T> = {
-      kind,
-      bytes: Buffer.from(bytes.subarray(start, end)),
-      value: make(),
-      next: this.#table.get(hash),
-    };
-    this.#table.set(hash, made);
+    const hash = hashBytes(bytes, start, end);
+    const next = this.#table.get(hash);
+    this.#last = { kind, bytes: Buffer.from(bytes.subarray(start, end)), value, next };
+    this.#table.set(hash, this.#last);
     this.#size++;
-    this.#last = made;
-    return made.value;
   }
 
   clear(): void {

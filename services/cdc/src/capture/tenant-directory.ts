@@ -90,11 +90,13 @@ export class TenantDirectory {
     const binary = field.kind === COLUMN_BINARY;
     // Only bpchar has two spellings of one text; every other text form is canonical.
     const key = binary || plan.value === 'bpchar' ? plan.value : 'text';
-    const found = this.#byValue.get(key, bytes, field.start, field.end, () => {
+    let found = this.#byValue.find(key, bytes, field.start, field.end);
+    if (found === undefined) {
       const text = valueText(plan.value, binary, bytes, field.start, field.end);
       const tenant = text === null ? null : rowTenant(text);
-      return tenant === null ? null : this.openTenant(tenant);
-    });
+      found = tenant === null ? null : this.openTenant(tenant);
+      this.#byValue.keep(key, bytes, field.start, field.end, found);
+    }
     return found ?? this.#unassigned('bad_tenant', plan.relation, 'the tenant column names no tenant');
   }
 
