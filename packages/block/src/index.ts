@@ -8,6 +8,7 @@ export {
 } from './columnar/profile.ts';
 export { RAW_BYTES_MAX, RELATIONS_MAX, VERSION } from './format.ts';
 export { isStreamed, keyOfBlock, peekProfile, peekSeal, readHeader, sealedUnder } from './header.ts';
+export { KnownRelations } from './known-relations.ts';
 export {
   canBeNamed,
   type KnownProfiles,

@@ -11,6 +11,7 @@ import { decodeColumnar } from './columnar/decode.ts';
 import { decodeWithProfile, type Profile } from './columnar/profile.ts';
 import { Op, RAW_BYTES_MAX } from './format.ts';
 import { corrupt, type Envelope, keyOfBlock, openEnvelope } from './header.ts';
+import type { KnownRelations } from './known-relations.ts';
 import type { KnownProfiles } from './named-profile.ts';
 import { type Opener, sealed } from './seal/opener.ts';
 import { decompressSnappy } from './snappy.ts';
@@ -24,6 +25,8 @@ export interface WalkOptions {
   readonly opener?: Opener;
   /** For bodies by a profile. Without them they are refused. */
   readonly profiles?: KnownProfiles;
+  /** Of blocks read before, so that the same description is the same object. */
+  readonly relations?: KnownRelations;
 }
 
 /** @throws DroverError `block.corrupt`, `block.version`, `block.codec`, `block.sealed`, `block.profile`; whatever the visitor throws passes through. */
@@ -38,7 +41,7 @@ export function walkBlock(block: Buffer, visitor: BlockVisitor, options: WalkOpt
   }
   const stored = storedBody(block, envelope, options.opener);
   const profile = envelope.profile === null ? null : profileOf(envelope, keyOfBlock(block), options.profiles);
-  new Walker(bodyOf(envelope, stored, profile), visitor, envelope.header).run();
+  new Walker(bodyOf(envelope, stored, profile), visitor, envelope.header, options.relations).run();
   return envelope.header;
 }
 
@@ -87,13 +90,15 @@ class Walker {
   readonly #bytes: Buffer;
   readonly #visitor: BlockVisitor;
   readonly #header: BlockHeader;
+  readonly #known: KnownRelations | undefined;
   #at = 0;
   #relations = 0;
   #transactions = 0;
   #changes = 0;
 
-  constructor(bytes: Buffer, visitor: BlockVisitor, header: BlockHeader) {
+  constructor(bytes: Buffer, visitor: BlockVisitor, header: BlockHeader, known: KnownRelations | undefined) {
     this.#bytes = bytes;
+    this.#known = known;
     this.#visitor = visitor;
     this.#header = header;
   }
@@ -182,7 +187,20 @@ class Walker {
   }
 
   #relation(): void {
+    const from = this.#at;
     const oid = this.#u32();
+    const known = this.#known?.find(oid, this.#bytes, from);
+    if (known !== undefined) {
+      this.#at = from + known.length;
+      this.#visitor.relation(this.#relations++, known.relation);
+      return;
+    }
+    const relation = this.#description(oid);
+    this.#known?.keep(this.#bytes, from, this.#at, relation);
+    this.#visitor.relation(this.#relations++, relation);
+  }
+
+  #description(oid: number): Relation {
     const identity = IDENTITIES[this.#u8()];
     if (identity === undefined) throw corrupt('a relation has an unknown replica identity', { oid });
     const schema = this.#text(this.#u16());
@@ -195,7 +213,7 @@ class Walker {
       const typmod = this.#bytes.readInt32BE(this.#take(4));
       columns.push({ name: this.#text(this.#u16()), typeOid, typmod, key });
     }
-    this.#visitor.relation(this.#relations++, { oid, schema, name, identity, columns });
+    return { oid, schema, name, identity, columns };
   }
 
   #relationIndex(): number {

@@ -2,7 +2,13 @@
  * A block read into flat arrays: where each change's tuples stand in the block's bytes, and which source transaction
  * they belong to. The body is kept as it is, no object is made per row.
  */
-import { type BlockHeader, type BlockVisitor, type Relation, walkBlock } from '@drover/block';
+import {
+  type BlockHeader,
+  type BlockVisitor,
+  type KnownRelations,
+  type Relation,
+  walkBlock,
+} from '@drover/block';
 import type { Lsn } from '@drover/core';
 import type { Profiling } from './profiles.ts';
 import { type TargetRules, walkThrough } from './target-rules.ts';
@@ -64,6 +70,8 @@ export interface Reading {
   readonly unsealing: Pick<Unsealing, 'opener'>;
   /** Of small blocks. */
   readonly profiling: Pick<Profiling, 'known'>;
+  /** Of blocks read before. */
+  readonly relations: KnownRelations;
   /** Of this target; null: rows are read as they were published. */
   readonly rules: TargetRules | null;
 }
@@ -75,7 +83,12 @@ export function decodeBlock(data: Buffer, header: BlockHeader, reading?: Reading
   const limits =
     reading === undefined
       ? bounds
-      : { ...bounds, opener: reading.unsealing.opener, profiles: reading.profiling.known };
+      : {
+          ...bounds,
+          opener: reading.unsealing.opener,
+          profiles: reading.profiling.known,
+          relations: reading.relations,
+        };
   const transforms = reading?.rules?.for(header.tenant) ?? null;
   if (transforms === null) walkBlock(data, collector, limits);
   else walkThrough(data, collector, transforms, limits);

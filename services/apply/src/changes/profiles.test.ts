@@ -5,6 +5,7 @@ import {
   BlockWriter,
   type DataKey,
   encodeWithProfile,
+  KnownRelations,
   keyOfBlock,
   learn,
   Opener,
@@ -111,6 +112,7 @@ async function entryOf(data: Buffer, from = fetcher): Promise<Entry> {
   return toEntry({ ...message, traceparent: undefined, safeLsn: LSN_ZERO }, 'app', {
     unsealing,
     profiling: from,
+    relations: new KnownRelations(),
     rules: null,
   });
 }

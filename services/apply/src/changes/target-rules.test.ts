@@ -1,5 +1,5 @@
 /** Blocks as a target under rules reads them. */
-import { BlockWriter, Opener, type Relation } from '@drover/block';
+import { BlockWriter, KnownRelations, Opener, type Relation } from '@drover/block';
 import { configFromParts } from '@drover/config';
 import { clusterId, epoch, type Lsn, tenantId } from '@drover/core';
 import { rulesOf } from '@drover/transform';
@@ -52,6 +52,7 @@ function entryOf(rules: TargetRules | null, tenant = 'acme') {
   return toEntry({ ...message, traceparent: undefined } as never, 'app', {
     unsealing: { opener: new Opener({ find: () => null }) },
     profiling: { known: { find: () => null } },
+    relations: new KnownRelations(),
     rules,
   });
 }

@@ -1,5 +1,5 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
-import { type DataKey, Packer, Sealer, type StreamedHeader } from '@drover/block';
+import { type DataKey, KnownRelations, Packer, Sealer, type StreamedHeader } from '@drover/block';
 import { DroverError, type TenantId } from '@drover/core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { toEntry } from './entry.ts';
@@ -38,7 +38,12 @@ beforeEach(() => {
   fetcher = new KeyFetcher(keys, () => nowMs);
 });
 
-const reading = () => ({ unsealing: fetcher, profiling: { known: { find: () => null } }, rules: null });
+const reading = () => ({
+  unsealing: fetcher,
+  profiling: { known: { find: () => null } },
+  relations: new KnownRelations(),
+  rules: null,
+});
 
 const message = (sealer: Sealer | null, streamed?: StreamedHeader) =>
   messageOf(['hidden'], { streamed, packer: new Packer('none', sealer) });

@@ -1,4 +1,5 @@
 /** What a pipeline is built from. */
+import type { KnownRelations } from '@drover/block';
 import type { Bus } from '@drover/bus';
 import type { ClusterId, Turns } from '@drover/core';
 import type { ConnectOptions } from '@drover/pg';
@@ -33,6 +34,8 @@ export interface PipelineDeps {
   readonly unsealing: Unsealing;
   /** Profiles of small blocks. */
   readonly profiling: Profiling;
+  /** As blocks described them. */
+  readonly relations: KnownRelations;
   /** Null: rows are written as they are published. */
   readonly rules: TargetRules | null;
   /** Of all pipelines of a target. */

@@ -1,7 +1,7 @@
 /**
  * A stream is not the one it was (I1): nobody goes on from a sequence that means something else now, and it is said once, for everybody.
  */
-import { Opener } from '@drover/block';
+import { KnownRelations, Opener } from '@drover/block';
 import { ensureStream } from '@drover/bus';
 import { DroverError, Turns } from '@drover/core';
 import { createLogger } from '@drover/telemetry';
@@ -88,6 +88,7 @@ it('in the lane of one tenant is not that tenant’s poison', async () => {
       slots: new StreamedSlots(),
       unsealing: { opener: new Opener({ find: () => null }), ready: () => null },
       profiling: { known: { find: () => null }, ready: () => null },
+      relations: new KnownRelations(),
       rules: null,
       updateTurns: new UpdateTurns(0),
       turns: new Turns({ atOnce: 2 }),

@@ -1,5 +1,6 @@
 /** What runs while the lease of a target cluster is held: its pipelines and look-outs, and what they know about their tenants. */
 import { availableParallelism } from 'node:os';
+import { KnownRelations } from '@drover/block';
 import { type Bus, publishEvent, readProfileMessage } from '@drover/bus';
 import { type ClusterConfig, type Config, roleConnection } from '@drover/config';
 import { formatLsn, must, type TenantId, Turns } from '@drover/core';
@@ -190,6 +191,7 @@ export class Period {
               unsealing: this.#unsealing,
               fetched: () => metrics.fetchedProfile(source),
             }),
+            relations: new KnownRelations(),
             rules,
             turns: this.#turns,
             updateTurns: must(updateTurns[partition % updateTurns.length], 'turns'),

@@ -2,7 +2,7 @@
  * A streamed transaction whose commit a tenant's own lane has come to: its parts are read from the stream again, from where the commit says that
  * they begin, and given out as the parts of a transaction that has committed. JetStream is the spill.
  */
-import { type BlockHeader, readHeader, type StreamedCommit } from '@drover/block';
+import { type BlockHeader, type KnownRelations, readHeader, type StreamedCommit } from '@drover/block';
 import { type Bus, consume, HEARTBEAT_TOKEN } from '@drover/bus';
 import { assert, type ClusterId, cancelled, DroverError, type TenantId, tenantToken } from '@drover/core';
 import { decodeBlock } from '../changes/decoded-block.ts';
@@ -21,6 +21,7 @@ export interface Again {
   readonly signal: AbortSignal;
   readonly unsealing: Unsealing;
   readonly profiling: Profiling;
+  readonly relations: KnownRelations;
 }
 
 /** The commit of a streamed transaction, as its block's header says it. */

@@ -13,6 +13,8 @@ const PLANS_MAX = 5000;
 
 export class TargetCatalog {
   readonly #plans = new Map<string, TablePlan | null>();
+  /** The same by the object that describes the table, which blocks share. */
+  #byRelation = new WeakMap<Relation, Map<string, TablePlan | null>>();
   /** What was told of the source's tables, by OID there. */
   readonly #known = new Map<number, Known | null>();
   readonly #source: string;
@@ -43,12 +45,19 @@ export class TargetCatalog {
     }
     const known = await this.#knownOf(session, relation.oid);
     const version = known === null || known.versions.length === 0 ? 0 : versionOf(known, place());
-    const signature = `${version}${text ? 't' : ''}\u0000${relation.oid}\u0000${relationSignature(relation)}`;
-    const made = this.#plans.get(signature);
-    if (made !== undefined) return made;
-    const plan = await this.#make(session, relation, known, { version, text });
-    if (this.#plans.size >= PLANS_MAX) this.#plans.clear();
-    this.#plans.set(signature, plan);
+    const form = text ? `${version}t` : String(version);
+    const forms = this.#byRelation.get(relation) ?? new Map<string, TablePlan | null>();
+    const found = forms.get(form);
+    if (found !== undefined) return found;
+    this.#byRelation.set(relation, forms);
+    const signature = `${form}\u0000${relation.oid}\u0000${relationSignature(relation)}`;
+    let plan = this.#plans.get(signature);
+    if (plan === undefined) {
+      plan = await this.#make(session, relation, known, { version, text });
+      if (this.#plans.size >= PLANS_MAX) this.#plans.clear();
+      this.#plans.set(signature, plan);
+    }
+    forms.set(form, plan);
     return plan;
   }
 
@@ -65,6 +74,7 @@ export class TargetCatalog {
 
   forget(): void {
     this.#plans.clear();
+    this.#byRelation = new WeakMap();
     this.#known.clear();
   }
 
