@@ -63,6 +63,23 @@ it('a large batch stands ready until the one before it has ended', async () => {
   expect(await changed('a', 'turn')).toBe(1000);
 });
 
+it('and by then has written what is new', async () => {
+  for (let i = 0; i < 3; i++) await update(`beside ${i}`);
+  await takeAll();
+  await world.source.query(`WITH changed AS (UPDATE item SET v = 'beside the new' WHERE id <= 1000 AND tenant = 'a' RETURNING 1)
+    INSERT INTO item SELECT 'a', i, 'new' FROM generate_series(10001, 10100) i, (SELECT count(*) FROM changed) c`);
+  await world.capture();
+  await world.waitFor('it waits', async () => (await waiting()) > 0);
+  // Nobody else can write them, and nobody sees them.
+  await world.target.query(`SET lock_timeout = '200ms'`);
+  const same = world.target.query(`INSERT INTO item VALUES ('a', 10001, 'mine')`);
+  await expect(same).rejects.toMatchObject({ code: '55P03' });
+  await world.target.query('RESET lock_timeout');
+  await other.query('COMMIT');
+  await world.settled();
+  expect(await changed('a', 'beside the new')).toBe(1000);
+});
+
 it('and goes on without its turn after a second: nobody stops others for longer', async () => {
   for (let i = 0; i < 3; i++) await update(`again ${i}`);
   await takeAll();

@@ -190,6 +190,7 @@ describe('rows from before', () => {
       ([attnum, name, typeOid = 23]) => ({ attnum, name, typeOid, generated: false }) as TargetColumn,
     ),
     primaryKey: null,
+    otherUnique: false,
   });
   const relation = (...names: string[]) => ({
     oid: 9,

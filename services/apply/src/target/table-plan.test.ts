@@ -14,6 +14,7 @@ const column = (name: string, more: Partial<TargetColumn> = {}): TargetColumn =>
   identityAlways: false,
   hasEquality: true,
   equals: 'pg_catalog.=',
+  exact: true,
   ...more,
 });
 const target = (columns: TargetColumn[], primaryKey: string[] | null): TargetTable => ({
@@ -23,6 +24,7 @@ const target = (columns: TargetColumn[], primaryKey: string[] | null): TargetTab
   partitioned: false,
   columns,
   primaryKey,
+  otherUnique: false,
 });
 const relation = (identity: Relation['identity'], columns: [string, boolean, number?][]): Relation => ({
   oid: 1,
@@ -92,5 +94,22 @@ describe('the plan of a table', () => {
   it('lets types of users differ in number, as their OIDs do between servers', () => {
     const to = target([column('a', { typeOid: 99_999 })], ['a']);
     expect(planTable(1, relation('d', [['a', true, 77_777]]), to).columns).toHaveLength(1);
+  });
+
+  it('knows where rows of two keys are never in each other’s way', () => {
+    const key = relation('d', [
+      ['a', true],
+      ['b', false],
+    ]);
+    const is = (more: Partial<TargetTable>, a: Partial<TargetColumn> = {}): boolean =>
+      planTable(1, key, { ...target([column('a', a), column('b')], ['a']), ...more }).onlyKeyUnique;
+    expect(is({})).toBe(true);
+    expect(is({ otherUnique: true })).toBe(false);
+    expect(is({ partitioned: true })).toBe(false);
+    expect(is({}, { exact: false })).toBe(false);
+    // Found by an index of the source's replica identity that is not the primary key here.
+    expect(is({ primaryKey: ['b'] })).toBe(false);
+    expect(is({ primaryKey: ['a', 'b'] })).toBe(false);
+    expect(is({ primaryKey: null })).toBe(false);
   });
 });

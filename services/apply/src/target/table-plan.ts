@@ -3,7 +3,7 @@
  * found, and what cannot be. Pure; a mismatch is `apply.schema` and names the table and column.
  */
 import type { Relation } from '@drover/block';
-import { DroverError } from '@drover/core';
+import { DroverError, must } from '@drover/core';
 import type { Resolved } from '../ddl/versions.ts';
 import type { TargetColumn, TargetTable } from './target-table.ts';
 
@@ -34,6 +34,8 @@ export interface TablePlan {
   readonly constants: Resolved['constants'];
   /** Values cannot go straight into the table. */
   readonly converts: boolean;
+  /** Rows of two keys, told apart by their bytes, are never in each other's way. */
+  readonly onlyKeyUnique: boolean;
   /** A column outside the key is generated ALWAYS AS IDENTITY: no UPDATE may set it to a value, so rows are taken out and put back. */
   readonly replaces: boolean;
 }
@@ -100,8 +102,20 @@ export function planTable(
     keySource: key === null ? [] : key.map((index) => columns[index]?.source ?? -1),
     constants: resolved?.constants ?? [],
     converts: (resolved?.constants ?? []).length > 0 || columns.some((column) => column.from !== null),
+    onlyKeyUnique:
+      key !== null &&
+      isOnlyUnique(
+        target,
+        key.map((index) => must(columns[index], 'a key column')),
+      ),
     replaces: columns.some((column, index) => column.identityAlways && key?.includes(index) !== true),
   };
+}
+
+/** The key is the primary key, and all that is unique; on a partition there may be more. */
+function isOnlyUnique(target: TargetTable, key: readonly PlanColumn[]): boolean {
+  if (target.partitioned || target.otherUnique || target.primaryKey?.length !== key.length) return false;
+  return key.every(({ name, exact, from }) => exact && from === null && target.primaryKey?.includes(name));
 }
 
 function compatible(source: number, target: number): boolean {

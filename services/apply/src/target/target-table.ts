@@ -17,6 +17,8 @@ export interface TargetColumn {
   readonly hasEquality: boolean;
   /** Qualified equality operator: of the primary key's index, elsewhere of the type. */
   readonly equals: string;
+  /** Two values are equal exactly when their bytes are. */
+  readonly exact: boolean;
 }
 
 export interface TargetTable {
@@ -26,7 +28,12 @@ export interface TargetTable {
   readonly partitioned: boolean;
   readonly columns: readonly TargetColumn[];
   readonly primaryKey: readonly string[] | null;
+  /** Unique or exclusion constraints beside the primary key. */
+  readonly otherUnique: boolean;
 }
+
+/** bool, bytea, int8, int2, int4, text, oid, date, time, timestamp, timestamptz, varchar, uuid (pg_type.dat). */
+const EXACT_TYPES = '{16,17,20,21,23,25,26,1082,1083,1114,1184,1043,2950}';
 
 const TABLE_SQL = `
 SELECT a.attrelid::bigint, c.relkind, a.attname, a.atttypid::bigint,
@@ -47,7 +54,9 @@ SELECT a.attrelid::bigint, c.relkind, a.attname, a.atttypid::bigint,
      -- A type of an extension is compared by its own operator, wherever that lies.
      OR array_position(i.indkey::int2[], a.attnum) IS NULL AND oc.opcdefault AND oc.opcintype = b.base AND oc.opcnamespace <> 'pg_catalog'::regnamespace)
    LIMIT 1),
-  t.typsend = 0, a.attnum, ns.nspname, c.relname
+  t.typsend = 0, a.attnum, ns.nspname, c.relname,
+  b.base = ANY ('${EXACT_TYPES}'::oid[]) AND coalesce((SELECT l.collisdeterministic FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation), true),
+  EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND (x.indisexclusion OR x.indisunique AND NOT x.indisprimary))
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace ns ON ns.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -95,6 +104,7 @@ function toTable(rows: readonly (readonly (string | null)[])[]): TargetTable | n
       identityAlways: f[7] === 't',
       hasEquality: f[8] === 't',
       equals: f[10] ?? 'pg_catalog.=',
+      exact: f[15] === 't',
     };
   });
   key.sort((a, b) => a[0] - b[0]);
@@ -105,5 +115,6 @@ function toTable(rows: readonly (readonly (string | null)[])[]): TargetTable | n
     partitioned: first[1] === 'p',
     columns,
     primaryKey: key.length === 0 ? null : key.map(([, column]) => column),
+    otherUnique: first[16] === 't',
   };
 }

@@ -4,26 +4,14 @@
  */
 import { type DecodedBlock, INSERT, UPDATE } from '../changes/decoded-block.ts';
 import type { TupleRef } from '../changes/tuple.ts';
-import { Fold, type NetRow } from '../fold/fold.ts';
+import { Fold } from '../fold/fold.ts';
 import type { Session } from '../target/session.ts';
 import type { TablePlan } from '../target/table-plan.ts';
-import { TURN_ROWS_MIN } from '../target/update-turns.ts';
-import { CopyRows } from './encode.ts';
-import { type Checking, type Miss, RowWriter, unchangedMask } from './row-writer.ts';
+import { type Checking, type Miss, RowWriter } from './row-writer.ts';
 import { type Segment, type Slice, segments } from './slice.ts';
-import {
-  copySql,
-  copyStageSql,
-  createStageSql,
-  settable,
-  stagedDeleteSql,
-  stagedInsertSql,
-  stagedUpdateSql,
-  table,
-} from './statements.ts';
+import { table } from './statements.ts';
+import { copyInto, SET_ROWS_MIN, type Staged, stageNet, type Wire } from './write-net.ts';
 
-/** Fewer rows than this are cheaper as statements of their own than by COPY (measured: break-even near ten). */
-const SET_ROWS_MIN = 16;
 /** Statements per flight in row order: bounds the answers held in memory. */
 const FLIGHT_STATEMENTS_MAX = 4000;
 
@@ -82,19 +70,24 @@ async function writeSegment(
     flight = session.flight();
     writer = new RowWriter(session, flight, checking);
   };
+  const wire = { session, flight, writer };
   const inRowOrder: TableWork[] = [];
+  const staged: Staged[] = [];
   for (const table of work.values()) {
     const { plan } = table;
     if (mode === 'rows' || ((plan.key === null || plan.replaces) && table.others > 0)) {
       inRowOrder.push(table);
     } else if (table.others === 0 && !table.lenient) {
-      insertAll(session, flight, writer, plan, table.inserts, slices);
+      insertAll(wire, table, slices);
     } else {
       const fold = foldTable(plan, slices);
       if (fold.unfoldable !== null) inRowOrder.push(table);
-      else writeNet(session, flight, writer, plan, fold);
+      else staged.push(stageNet(wire, plan, fold));
     }
   }
+  // What needs no turn is done by now.
+  if (checking === 'server' && staged.some(({ large }) => large)) session.takeTurn(flight);
+  for (const { write } of staged) write();
   if (writer.checks) await send();
   for (const { plan } of inRowOrder) {
     for (const slice of slices) {
@@ -158,30 +151,18 @@ function writeRow(writer: RowWriter, plan: TablePlan, slice: Slice, i: number): 
 }
 
 /** Only inserts: nothing to fold, straight from the tuples into COPY. */
-function insertAll(
-  session: Session,
-  flight: ReturnType<Session['flight']>,
-  writer: RowWriter,
-  plan: TablePlan,
-  count: number,
-  slices: readonly Slice[],
-): void {
-  const set = count >= SET_ROWS_MIN;
-  const staged = set && (plan.converts || plan.text.includes(1));
-  if (staged) ensureStage(session, flight, plan);
-  const group = staged ? session.stageGroups(1) : null;
-  const copy = set ? new CopyRows(flight, staged ? copyStageSql(plan) : copySql(plan)) : null;
+function insertAll(wire: Wire, { plan, inserts }: TableWork, slices: readonly Slice[]): void {
+  const copy = inserts >= SET_ROWS_MIN ? copyInto(wire, plan) : null;
   for (const slice of slices) {
     const { block } = slice;
     for (let i = slice.from; i < slice.to; i++) {
       if (slice.plans[block.relation[i] as number] !== plan) continue;
       const tuple = newTuple(block, i);
-      if (copy === null) writer.insert(plan, false, tuple);
-      else copy.row(plan, tuple, group);
+      if (copy === null) wire.writer.insert(plan, false, tuple);
+      else copy.row(tuple);
     }
   }
   copy?.end();
-  if (group !== null) flight.statement(stagedInsertSql(plan, group));
 }
 
 function foldTable(plan: TablePlan, slices: readonly Slice[]): Fold {
@@ -206,111 +187,4 @@ function foldTable(plan: TablePlan, slices: readonly Slice[]): Fold {
     }
   }
   return fold;
-}
-
-interface Net {
-  readonly tenant: number;
-  readonly row: NetRow;
-}
-
-interface Updates {
-  readonly mask: readonly boolean[];
-  readonly strict: boolean;
-  readonly rows: TupleRef[];
-}
-
-/** Deletes, then updates, then inserts: so a value that one row gives up is free for the next. */
-function writeNet(
-  session: Session,
-  flight: ReturnType<Session['flight']>,
-  writer: RowWriter,
-  plan: TablePlan,
-  fold: Fold,
-): void {
-  const gone: TupleRef[] = [];
-  const goneIfThere: TupleRef[] = [];
-  const inserts: TupleRef[] = [];
-  const updates = new Map<string, Updates>();
-  const single: Net[] = [];
-  let updateRows = 0;
-  for (const [tenant, row] of fold.entries()) {
-    if (row.after === null || row.fresh) {
-      if (row.before === 'present') gone.push(row.key);
-      else if (row.before === 'any') goneIfThere.push(row.key);
-      if (row.after !== null) inserts.push(row.after);
-    } else if (row.partial && row.before === 'any') {
-      // Whether it was met must be known row by row.
-      single.push({ tenant, row });
-    } else {
-      const mask = row.partial ? unchangedMask(plan, row.after) : [];
-      const strict = row.before !== 'any';
-      const name = `${strict ? 's' : 'l'}${mask.map((u) => (u ? 1 : 0)).join('')}`;
-      const group = updates.get(name);
-      if (group === undefined) updates.set(name, { mask, strict, rows: [row.after] });
-      else group.rows.push(row.after);
-      updateRows++;
-    }
-  }
-  if (gone.length + goneIfThere.length + updateRows < SET_ROWS_MIN) {
-    for (const tuple of gone) writer.deleteByKey(plan, false, tuple);
-    for (const tuple of goneIfThere) writer.deleteByKey(plan, true, tuple);
-    for (const { strict, rows } of updates.values()) {
-      for (const tuple of rows) writer.update(plan, 0, !strict, null, 0, tuple);
-    }
-    writeSingles(writer, plan, single);
-    insertTuples(session, flight, writer, plan, inserts);
-    return;
-  }
-  ensureStage(session, flight, plan);
-  const groups = [...updates.values()];
-  const g = session.stageGroups(groups.length + 2);
-  const copy = new CopyRows(flight, copyStageSql(plan));
-  for (const tuple of gone) copy.row(plan, tuple, g);
-  for (const tuple of goneIfThere) copy.row(plan, tuple, g + 1);
-  groups.forEach(({ rows }, n) => {
-    for (const tuple of rows) copy.row(plan, tuple, g + 2 + n);
-  });
-  copy.end();
-  if (gone.length + updateRows >= TURN_ROWS_MIN && writer.checking === 'server') session.takeTurn(flight);
-  if (gone.length > 0) writer.strictly(stagedDeleteSql(plan, g), gone.length, plan, 'DELETE');
-  if (goneIfThere.length > 0) flight.statement(stagedDeleteSql(plan, g + 1));
-  groups.forEach(({ mask, strict, rows }, n) => {
-    const sql = stagedUpdateSql(plan, g + 2 + n, settable(plan, mask));
-    if (strict) writer.strictly(sql, rows.length, plan, 'UPDATE');
-    else flight.statement(sql);
-  });
-  writeSingles(writer, plan, single);
-  insertTuples(session, flight, writer, plan, inserts);
-}
-
-function writeSingles(writer: RowWriter, plan: TablePlan, single: readonly Net[]): void {
-  for (const { tenant, row } of single) {
-    if (row.after !== null) writer.update(plan, tenant, true, null, 0, row.after);
-  }
-}
-
-function insertTuples(
-  session: Session,
-  flight: ReturnType<Session['flight']>,
-  writer: RowWriter,
-  plan: TablePlan,
-  tuples: readonly TupleRef[],
-): void {
-  if (tuples.length < SET_ROWS_MIN) {
-    for (const tuple of tuples) writer.insert(plan, false, tuple);
-    return;
-  }
-  const staged = plan.converts || plan.text.includes(1);
-  if (staged) ensureStage(session, flight, plan);
-  const group = staged ? session.stageGroups(1) : null;
-  const copy = new CopyRows(flight, staged ? copyStageSql(plan) : copySql(plan));
-  for (const tuple of tuples) copy.row(plan, tuple, group);
-  copy.end();
-  if (group !== null) flight.statement(stagedInsertSql(plan, group));
-}
-
-function ensureStage(session: Session, flight: ReturnType<Session['flight']>, plan: TablePlan): void {
-  if (session.hasStage(plan.id)) return;
-  flight.statement(createStageSql(plan));
-  session.madeStage(plan.id);
 }
