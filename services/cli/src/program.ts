@@ -82,7 +82,7 @@ verb(
       ...(typeof o['otlpUrl'] === 'string' ? { otlpUrl: o['otlpUrl'] } : {}),
       json: o.json === true,
       signal: untilSignal(),
-      entry: fileURLToPath(import.meta.url),
+      entry: fileURLToPath(new URL('./main.ts', import.meta.url)),
     }),
 );
 verb(

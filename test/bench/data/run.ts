@@ -122,7 +122,7 @@ export async function oneRound(
   await source.query(MARK, [mark]);
   await tidy([source, ...order.map((peer) => peer.replica)], it?.name);
   // A checkpoint notes which transactions run: slots that are here begin there when they are read again, not at this round's beginning.
-  const { rows: ends } = await source.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn() AS lsn');
+  const { rows: ends } = await source.query<{ lsn: string }>('SELECT pg_current_wal_flush_lsn() AS lsn');
   const end = ends[0]?.lsn ?? '';
   const found: Partial<Record<Peer['name'], CatchUp>> = {};
   for (const peer of order) {

@@ -2,16 +2,16 @@
  * Numbers for rows, by tenant and by the bytes of their key columns: 0 for the first that is asked for, and so on. Keys stand one after the other
  * in one buffer beside an open-addressing table, so that a change costs neither a string nor an entry of a Map (half of what folding cost).
  *
- * Keys are equal exactly when they are equal byte for byte, kinds and lengths of their columns included. Hashes begin with a number of this
- * process; keys that were made to collide cost their batch time, which is bounded as batches are.
+ * Keys are equal exactly when they are equal byte for byte, kinds and lengths of their columns included.
  */
 import { randomInt } from 'node:crypto';
 import { nextColumn, UNCHANGED } from '../changes/tuple.ts';
+import { keyHash } from './key-hash.ts';
 
 /** No number: a key column is an unchanged TOAST value, so that the tuple does not tell its key. */
 export const NO_KEY = -1;
 
-const SEED = randomInt(2 ** 31);
+const SEED = [randomInt(2 ** 32) | 0, randomInt(2 ** 32) | 0] as const;
 const FIRST_ROWS = 256;
 const FIRST_BYTES = FIRST_ROWS * 24;
 
@@ -41,7 +41,7 @@ export class KeyTable {
     const from = this.#starts[this.#size] as number;
     const to = this.#take(from, bytes, start, end);
     if (to === NO_KEY) return NO_KEY;
-    const hash = this.#hash(tenant, from, to);
+    const hash = keyHash(SEED[0], SEED[1] ^ tenant, this.#bytes, from, to);
     const mask = this.#slots.length - 1;
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
       const number = (this.#slots[slot] as number) - 1;
@@ -69,27 +69,6 @@ export class KeyTable {
       index++;
     }
     return to;
-  }
-
-  /** Four bytes a step and an end as MurmurHash3 has them (Appleby, x86 32). */
-  #hash(tenant: number, from: number, to: number): number {
-    const keys = this.#bytes;
-    let hash = SEED ^ Math.imul(tenant, 0x9e3779b1);
-    let at = from;
-    for (; at + 4 <= to; at += 4) {
-      const word =
-        (keys[at] as number) |
-        ((keys[at + 1] as number) << 8) |
-        ((keys[at + 2] as number) << 16) |
-        ((keys[at + 3] as number) << 24);
-      hash = mixed(hash, word);
-    }
-    let rest = to - from;
-    for (; at < to; at++) rest = (rest << 8) | (keys[at] as number);
-    hash = mixed(hash, rest);
-    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-    return hash ^ (hash >>> 16);
   }
 
   #equal(number: number, from: number, to: number): boolean {
@@ -126,12 +105,6 @@ export class KeyTable {
     }
     this.#slots = slots;
   }
-}
-
-function mixed(hash: number, word: number): number {
-  const k = Math.imul(word, 0xcc9e2d51);
-  const h = hash ^ Math.imul((k << 15) | (k >>> 17), 0x1b873593);
-  return (Math.imul((h << 13) | (h >>> 19), 5) + 0xe6546b64) | 0;
 }
 
 function grown<T extends Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>>(array: T, needed: number): T {

@@ -44,19 +44,52 @@ export function segments(slices: readonly Slice[]): Segment[] {
     lenient.set(slice.tenant, slice.lenient);
     open.push(slice);
   };
+  const pushAll = (slice: Slice): void => {
+    for (const part of byPlan(slice)) push(part);
+  };
   for (const slice of slices) {
     let from = slice.from;
     for (const [at, truncate] of slice.block.truncates) {
       if (at < slice.from || at >= slice.to) continue;
-      push({ ...slice, from, to: at });
+      pushAll({ ...slice, from, to: at });
       close();
       out.push({ kind: 'truncate', truncate, plans: slice.plans });
       from = at + 1;
     }
-    push({ ...slice, from });
+    pushAll({ ...slice, from });
   }
   close();
   return out;
+}
+
+/** A table that was altered within the stretch has a plan for what stands before and one for what stands behind: parts with one plan a table. */
+function byPlan(slice: Slice): Slice[] {
+  const { block, plans } = slice;
+  const known = plans.flatMap((plan) => (plan === null ? [] : [tableKey(plan)]));
+  if (new Set(known).size === new Set(plans.filter((plan) => plan !== null)).size) return [slice];
+  const parts: Slice[] = [];
+  let from = slice.from;
+  let used = new Map<string, TablePlan>();
+  const cut = (to: number): void => {
+    const mine = new Set(used.values());
+    parts.push({
+      ...slice,
+      from,
+      to,
+      plans: plans.map((plan) => (plan !== null && mine.has(plan) ? plan : null)),
+    });
+    from = to;
+    used = new Map();
+  };
+  for (let i = slice.from; i < slice.to; i++) {
+    const plan = plans[block.relation[i] as number];
+    if (plan == null) continue;
+    const other = used.get(tableKey(plan));
+    if (other !== undefined && other !== plan) cut(i);
+    used.set(tableKey(plan), plan);
+  }
+  cut(slice.to);
+  return parts;
 }
 
 const tableKey = (plan: TablePlan): string => `${plan.target.schema}\u0000${plan.target.name}`;
