@@ -1,24 +1,11 @@
-import { clusterId, epoch, type Lsn, tenantId } from '@drover/core';
+import type { Lsn } from '@drover/core';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { BlockWriter } from './block-writer.ts';
 import { KnownRelations } from './known-relations.ts';
+import { META } from './seal/seal.testing.ts';
 import type { Relation } from './types.ts';
 import { walkBlock } from './walk-block.ts';
-
-const META = {
-  source: clusterId('east'),
-  database: 'app',
-  tenant: tenantId('acme'),
-  epoch: epoch(3),
-  systemId: '7300000000000000001',
-  generation: 2,
-  firstLsn: 0x10n as Lsn,
-  lastLsn: 0x20n as Lsn,
-  part: 0,
-  complete: true,
-  commitTimeUs: 0n,
-};
 
 /** A block with a row of each of them. */
 function blockOf(relations: readonly Relation[]): Buffer {
