@@ -44,7 +44,9 @@ beforeEach(async () => {
 });
 afterEach(() => apply.stop());
 
-function verify(more: { barrierTimeoutMs?: number; signal?: AbortSignal } = {}): Promise<VerifyResult> {
+function verify(
+  more: { barrierTimeoutMs?: number; signal?: AbortSignal; progress?: (line: string) => void } = {},
+): Promise<VerifyResult> {
   return verifyTenant(
     {
       catalog: world.catalog,
@@ -260,5 +262,15 @@ describe('what cannot be compared', () => {
     await expect(running).rejects.toMatchObject({ code: 'internal.cancelled' });
     expect(performance.now() - begun).toBeLessThan(30_000); // no barrier comes
     expect(await world.row(tenant)).toMatchObject({ feed: 'live' });
+  });
+
+  it('called off while it reads, it says so, not that PostgreSQL was lost', async () => {
+    for (const last of ['waiting for the barrier', 'comparing public.note', 'comparing public.wide']) {
+      const stop = new AbortController();
+      const progress = (line: string) => line === last && stop.abort();
+      await expect(verify({ signal: stop.signal, progress })).rejects.toMatchObject({
+        code: 'internal.cancelled',
+      });
+    }
   });
 });

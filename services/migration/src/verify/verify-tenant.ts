@@ -1,6 +1,6 @@
 /** Compares a tenant on its primary and a replica, while both are live, and names the rows that differ. Nothing is changed. */
 import type { Catalog } from '@drover/catalog';
-import { type ClusterId, DroverError, type TenantId } from '@drover/core';
+import { type ClusterId, cancelled, DroverError, type TenantId } from '@drover/core';
 import type { PgPool, Tagging, TenantRow } from '@drover/pg';
 import { type ConfiguredRules, rulesOfTenant } from '../ruled.ts';
 import { tenantTables } from '../scope.ts';
@@ -39,8 +39,21 @@ const BARRIER_TIMEOUT_MS = 60_000;
 /** Writers that bypass the proxy are not shut out by the fence: what differs is looked at again before it is believed. */
 const ATTEMPTS_MAX = 3;
 
-/** @throws DroverError `tenant.unknown`, `tenant.no_replica`, `verify.failed` */
+/** @throws DroverError `tenant.unknown`, `tenant.no_replica`, `verify.failed`, `internal.cancelled` */
 export async function verifyTenant(
+  context: VerifyContext,
+  tenant: TenantId,
+  target: ClusterId,
+): Promise<VerifyResult> {
+  try {
+    return await compareTenant(context, tenant, target);
+  } catch (error) {
+    // Calling it off cuts its connections: what a statement says of that is no failure of PostgreSQL.
+    throw context.signal.aborted ? cancelled() : error;
+  }
+}
+
+async function compareTenant(
   context: VerifyContext,
   tenant: TenantId,
   target: ClusterId,
