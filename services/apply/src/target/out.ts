@@ -3,6 +3,7 @@
 const INITIAL_BYTES = 64 * 1024;
 /** A buffer grown beyond this by one huge row is let go of. */
 const KEEP_BYTES = 32 * 1024 * 1024;
+const COPY_INLINE_BYTES = 40;
 
 export class Out {
   bytes: Buffer = Buffer.allocUnsafe(INITIAL_BYTES);
@@ -52,19 +53,22 @@ export class Out {
     this.bytes[this.at++] = 0;
   }
 
-  /** Copies `bytes[start, end)`; short runs without a call into native code. */
+  /** Copies `from[start, end)`. */
   copy(from: Buffer, start: number, end: number): void {
-    const length = end - start;
-    this.reserve(length);
-    const { bytes, at } = this;
-    if (length <= 40) {
-      for (let i = 0; i < length; i++) bytes[at + i] = from[start + i] as number;
-    } else from.copy(bytes, at, start, end);
-    this.at = at + length;
+    this.reserve(end - start);
+    this.at = copyRun(from, start, end, this.bytes, this.at);
   }
 
   reset(): void {
     this.at = 0;
     if (this.bytes.length > KEEP_BYTES) this.bytes = Buffer.allocUnsafe(INITIAL_BYTES);
   }
+}
+
+/** Copies `from[start, end)` to where there is room for it; short runs without a call into native code. @returns the end of what is there now */
+export function copyRun(from: Buffer, start: number, end: number, to: Buffer, at: number): number {
+  const length = end - start;
+  if (length <= COPY_INLINE_BYTES) for (let i = 0; i < length; i++) to[at + i] = from[start + i] as number;
+  else from.copy(to, at, start, end);
+  return at + length;
 }
