@@ -76,6 +76,8 @@ export async function startReplicationWorld(input: WorldInput): Promise<Replicat
       profileTo: input.profileTo,
     };
     await runVerb(place, 'setup');
+    // Nobody reads the replica here: its own slot would keep all of its WAL, tens of GB in a long run.
+    await west.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots');
     await followAll(source, west, input.tenants ?? TENANTS);
     const sourceServer = serverNamed(servers, 'east');
     const native = await nativePeer({
