@@ -47,8 +47,8 @@ export class CopyRows {
     const { map, text } = plan;
     const count = map.length;
     if (columnCount(bytes, start) !== count) throw damaged('it has more or fewer columns than its relation');
-    // NULL takes four bytes there and one here; a kind byte falls away. Once for the row: this is the innermost loop there is.
-    out.reserve(ROW_HEAD_BYTES + end - start + 3 * count);
+    // Once for the row: this is the innermost loop there is. No value becomes longer, and NULL takes four bytes.
+    out.reserve(ROW_HEAD_BYTES + end - start + 4 * count);
     out.int16(plan.columns.length + (group === null ? 0 : 1));
     if (group !== null) {
       out.int32(4);
