@@ -3,7 +3,7 @@
  * work is called off, also when the server has fallen silent.
  */
 import { cancelled } from '@drover/core';
-import { type ConnectOptions, connectPg, discard } from '@drover/pg';
+import { type ConnectOptions, connectPg, discard, quoteTable } from '@drover/pg';
 
 export type SessionClient = Awaited<ReturnType<typeof connectPg>>;
 
@@ -47,7 +47,25 @@ export async function openSession(
 
 /** One snapshot for all that is read until the session is closed. */
 export async function beginSnapshot(client: SessionClient): Promise<void> {
+  await beginReading(client, []);
+  await takeSnapshot(client);
+}
+
+/**
+ * A transaction in which nobody changes the tables any more. A snapshot that is older than a rewrite of a table (ALTER TABLE) sees no rows in it
+ * (manual, 13.6 "Caveats"), so they are locked before: LOCK TABLE takes none. Ended by closing the session.
+ */
+export async function beginReading(
+  client: SessionClient,
+  tables: readonly { readonly schema: string; readonly name: string }[],
+): Promise<void> {
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-  // The snapshot is taken by the first query, not by BEGIN.
+  if (tables.length === 0) return;
+  const names = tables.map(({ schema, name }) => quoteTable(schema, name)).join(', ');
+  await client.query(`LOCK TABLE ${names} IN ACCESS SHARE MODE`);
+}
+
+/** Of a transaction that has begun: the snapshot is taken by the first query, not by BEGIN. */
+export async function takeSnapshot(client: SessionClient): Promise<void> {
   await client.query('SELECT pg_catalog.pg_current_snapshot()');
 }

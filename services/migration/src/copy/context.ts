@@ -40,8 +40,10 @@ export interface Job {
   readonly placement: Placement;
   /** When the copy was asked for: tells it from an earlier copy in the same epoch. */
   readonly since: string;
-  /** All of the tenant's. */
+  /** All of the tenant's, as they were when the attempt began. */
   readonly tables: readonly TenantTable[];
+  /** As they are now. */
+  readonly tablesNow: () => Promise<readonly TenantTable[]>;
   /** The writing session at the target. */
   readonly target: SessionClient;
   readonly tally: Tally;

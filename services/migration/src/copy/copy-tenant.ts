@@ -17,6 +17,7 @@ import { readRecord, writeDone, writeFailure } from './record.ts';
 import { openSnapshot } from './snapshot.ts';
 import { Tally } from './tally.ts';
 import { openTarget } from './target.ts';
+import { requireUnchanged } from './unchanged.ts';
 import { NotWanted } from './wanted.ts';
 
 export type { CopyContext } from './context.ts';
@@ -34,7 +35,8 @@ export async function copyTenant(
   const { primary, database } = placement;
   const source = context.admin(primary, database);
   const rules = rulesOfTenant(context.rules, placement, to);
-  const tables = await tenantTables(source, context.tagging, database, tenant, rules);
+  const tablesNow = () => tenantTables(source, context.tagging, database, tenant, rules);
+  const tables = await tablesNow();
   const target = context.admin(to, database);
   await requireSameShape({ source, target, to }, context.tagging, tables, 'copy.failed');
   const session = await openTarget(context.apply(to, database), { tenant, slot, signal: context.signal });
@@ -44,6 +46,7 @@ export async function copyTenant(
     placement,
     since: replica.since,
     tables,
+    tablesNow,
     target: session.client,
     tally: new Tally(),
   };
@@ -95,8 +98,16 @@ async function bringOver(context: CopyContext, job: Job): Promise<void> {
 async function carryOut(context: CopyContext, job: Job, pass: Pass): Promise<void> {
   await context.failpoint?.('prepared');
   const { primary, database } = job.placement;
-  const reader = await openSnapshot(context.admin(primary, database), job.tenant, context.signal);
+  const { tenant, tables } = job;
+  const { signal } = context;
+  const reader = await openSnapshot(context.admin(primary, database), {
+    tenant,
+    tables,
+    signal,
+    onWaiting: (n) => report(context, job, { phase: `waiting for ${n} transactions at ${primary} to end` }),
+  });
   try {
+    await requireUnchanged(job);
     await copyTables(context, job, pass, reader.client);
   } finally {
     await reader.close();

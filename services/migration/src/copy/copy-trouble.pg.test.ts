@@ -123,6 +123,36 @@ describe('a target that is made otherwise', () => {
   });
 });
 
+describe('a schema change while a copy begins', () => {
+  beforeEach(() => start());
+
+  const CHANGES: readonly (readonly [string, string, string])[] = [
+    ['a new column', 'ALTER TABLE note ADD extra int', 'UPDATE note SET extra = id'],
+    [
+      'a new table',
+      'CREATE TABLE later (tenant text, id int, PRIMARY KEY (tenant, id))',
+      `INSERT INTO later SELECT 'a', i FROM generate_series(1, 7) i`,
+    ],
+  ];
+  for (const [what, change, rows] of CHANGES) {
+    it(`begins it anew: ${what}, whose values are in neither the first look nor the stream`, async () => {
+      const tenant = await filled();
+      const changed = async (step: string) => {
+        if (step !== 'stopped') return;
+        await world.source.query(change);
+        await world.target.query(change);
+        await world.source.query(rows);
+      };
+      expect(await failureOf(world.copy(tenant, { failpoint: changed }))).toMatch(
+        /was changed while the copy began/,
+      );
+      expect(await world.record(tenant)).toMatchObject({ state: 'restart' });
+      await world.copy(tenant);
+      await world.same(['note', 'aaa', ...(what === 'a new table' ? ['later'] : [])], tenant);
+    });
+  }
+});
+
 describe('settings of the cluster', () => {
   beforeEach(() => start());
 

@@ -6,7 +6,11 @@ import type pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { openSnapshot } from './snapshot.ts';
 
-const TENANT = 'a' as TenantId;
+const OPTIONS = {
+  tenant: 'a' as TenantId,
+  tables: [{ schema: 'public', name: 'note' }],
+  signal: new AbortController().signal,
+};
 
 let server: TestPostgres;
 let client: pg.Client;
@@ -73,7 +77,9 @@ it.each([
   const commit = committing.query(sql);
   await untilStalled();
   let opened = false;
-  const opening = openSnapshot(pool, TENANT, new AbortController().signal).then((session) => {
+  const told: number[] = [];
+  const onWaiting = (transactions: number) => told.push(transactions);
+  const opening = openSnapshot(pool, { ...OPTIONS, onWaiting }).then((session) => {
     opened = true;
     return session;
   });
@@ -91,6 +97,7 @@ it.each([
     onTimeout: () => new Error('it does not look again'),
   });
   expect(opened).toBe(false);
+  expect(told).toEqual([1]);
   await letGo();
   await commit;
   expect(await idsIn(await opening)).toContain(id);
@@ -101,10 +108,23 @@ it('a prepared transaction that nobody commits is not waited for, also while oth
   await prepare('busy', 11);
   const commit = committing.query(`COMMIT PREPARED 'busy'`);
   await untilStalled();
-  const opening = openSnapshot(pool, TENANT, new AbortController().signal);
+  const opening = openSnapshot(pool, OPTIONS);
   await letGo();
   await commit;
   const ids = await idsIn(await opening);
   expect([ids.includes(10), ids.includes(11)]).toEqual([false, true]);
   await client.query(`ROLLBACK PREPARED 'idle'`);
+});
+
+it('a table is not rewritten between the snapshot and the first look at it', async () => {
+  await client.query(`INSERT INTO note VALUES ('a', 20)`);
+  const session = await openSnapshot(pool, OPTIONS);
+  // A snapshot from before would see no rows in it.
+  await client.query(`SET lock_timeout = '100ms'`);
+  await expect(client.query('ALTER TABLE note ALTER id TYPE bigint')).rejects.toMatchObject({
+    code: '55P03',
+  });
+  expect(await idsIn(session)).toContain(20);
+  await client.query('SET lock_timeout = 0');
+  await client.query('ALTER TABLE note ALTER id TYPE bigint');
 });

@@ -6,17 +6,31 @@
  */
 import { sleep, type TenantId } from '@drover/core';
 import type { PgPool } from '@drover/pg';
-import { beginSnapshot, openSession, type Session } from '../sessions.ts';
+import type { TenantTable } from '../scope.ts';
+import { beginReading, openSession, type Session, takeSnapshot } from '../sessions.ts';
 
 const LOCK_TIMEOUT_MS = 2000;
 const SETTLE_TIMEOUT_MS = 30_000;
 
+export interface SnapshotOf {
+  readonly tenant: TenantId;
+  /** Nobody alters them until the session is closed. */
+  readonly tables: readonly Pick<TenantTable, 'schema' | 'name'>[];
+  readonly signal: AbortSignal;
+  /** Told while transactions are waited for, each time that their number has changed: one that waits for a synchronous standby has no bound. */
+  readonly onWaiting?: (transactions: number) => void;
+}
+
 /** A repeatable-read transaction at the source, until the session is closed. */
-export async function openSnapshot(pool: PgPool, tenant: TenantId, signal: AbortSignal): Promise<Session> {
-  await settle(pool, signal);
+export async function openSnapshot(
+  pool: PgPool,
+  { tenant, tables, signal, onWaiting }: SnapshotOf,
+): Promise<Session> {
+  await settle(pool, signal, onWaiting);
   const session = await openSession(pool.options, 'drover copy', signal);
   try {
-    await withTenantShutOut(pool, tenant, () => beginSnapshot(session.client));
+    await beginReading(session.client, tables); // may wait for a schema change, so not while writers wait for us
+    await withTenantShutOut(pool, tenant, () => takeSnapshot(session.client));
     return session;
   } catch (error) {
     await session.close();
@@ -58,8 +72,13 @@ export async function withTenantShutOut<T>(
  * Waits until each transaction that is in progress now has ended, or was seen idle, or has waited for nothing for long. A prepared one is idle unless
  * somebody commits it just now: it stays listed until it can be seen.
  */
-async function settle(pool: PgPool, signal: AbortSignal): Promise<void> {
+async function settle(
+  pool: PgPool,
+  signal: AbortSignal,
+  onWaiting: (transactions: number) => void = () => {},
+): Promise<void> {
   let open = await inProgress(pool);
+  let told = 0;
   const deadline = performance.now() + SETTLE_TIMEOUT_MS;
   while (open.length > 0 && !signal.aborted) {
     const still = await pool.query<{ xid: string }>(
@@ -74,7 +93,10 @@ async function settle(pool: PgPool, signal: AbortSignal): Promise<void> {
       [open, performance.now() > deadline],
     );
     open = still.rows.map((r) => r.xid);
-    if (open.length > 0) await sleep(20, signal);
+    if (open.length === 0) break;
+    if (open.length !== told) onWaiting(open.length);
+    told = open.length;
+    await sleep(20, signal);
   }
 }
 
