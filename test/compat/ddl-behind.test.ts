@@ -1,3 +1,4 @@
+import { partitionOf, tenantId } from '@drover/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DdlWorld } from './ddl-world.ts';
 
@@ -109,5 +110,37 @@ describe('who is behind a schema change', () => {
          UPDATE big SET c = 4 WHERE id % 100 = 0; ALTER TABLE big ALTER c SET NOT NULL; COMMIT`,
       `UPDATE big SET body = 1 WHERE id = 1`,
     );
+  });
+});
+
+describe('a transaction in progress, of a partition that is behind', () => {
+  let world: DdlWorld;
+  beforeAll(async () => {
+    world = await DdlWorld.start({ cdc: { chunk_bytes: '64KiB', stream_above_bytes: '64KiB' } });
+  });
+  afterAll(() => world.close());
+
+  it('is written as it was at the source, though another partition has made a later change', async () => {
+    const names = Array.from({ length: 60 }, (_, i) => `t${i}`);
+    const [other, ...many] = names.filter((name) => partitionOf(tenantId(name), 3) === 1);
+    await world.tenant(...names);
+    await world.flow(
+      ...['first', 'slow', 't'].map(
+        (name) => `CREATE TABLE ${name} (tenant text, id int, body text, PRIMARY KEY (tenant, id))`,
+      ),
+    );
+    await world.target.query(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(5); RETURN NULL; END';
+      CREATE TRIGGER slow AFTER INSERT ON slow FOR EACH STATEMENT EXECUTE FUNCTION slow(); ALTER TABLE slow ENABLE ALWAYS TRIGGER slow`);
+    await world.end('apply west');
+    const rows = (table: string) =>
+      `INSERT INTO ${table} SELECT t, i, (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 30))
+         FROM unnest('{${many.join()}}'::text[]) t, generate_series(1, 10) i`;
+    // Its partition has passed a heartbeat, and the beginning of the transaction, when the others come to the change.
+    await world.root.query(`SELECT pg_sleep(0.3)`);
+    await world.write('BEGIN', rows('first'));
+    await world.root.query(`INSERT INTO slow VALUES ('${other}', 1, '')`);
+    await world.write(rows('t'), 'COMMIT', 'ALTER TABLE t ADD made_at timestamptz DEFAULT now()');
+    await world.run('apply west');
+    await world.same();
   });
 });

@@ -12,6 +12,7 @@ export interface DdlWorldOptions {
   readonly source?: PgMajor;
   readonly target?: PgMajor;
   readonly tagging?: Readonly<Record<string, unknown>>;
+  readonly cdc?: Readonly<Record<string, unknown>>;
   /** Makes tables on both, before the setup. */
   readonly sql?: string;
   readonly targetSql?: string;
@@ -25,7 +26,7 @@ export class DdlWorld extends Replica {
       sections: {
         tagging: { reference: ['public.ref', 'public.ref2'], ...options.tagging },
         nats: { partitions: 3 },
-        cdc: { heartbeat: '100ms' },
+        cdc: { heartbeat: '100ms', ...options.cdc },
       },
       makeDatabase: async (server, name) => {
         const root = await server.connect();

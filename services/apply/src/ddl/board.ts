@@ -41,6 +41,16 @@ export class Board {
     for (const listener of this.#listeners) listener();
   }
 
+  /**
+   * A commit LSN by which what the partition's pipeline has passed of the slot can be told from what it has not: the schema changes it has come to are at or
+   * below. Null: not known yet, a heartbeat tells.
+   */
+  passedBy(partition: number, generation: number): Lsn | null {
+    const reached = this.#reached.get(partition);
+    if (reached === undefined || reached.generation !== generation) return null;
+    return reached.end ? ((reached.lsn + 1n) as Lsn) : reached.lsn;
+  }
+
   /** Have all pipelines come so far? */
   all(place: Place): boolean {
     if (this.#reached.size < this.#partitions) return false;

@@ -327,6 +327,11 @@ describe('the board', () => {
     expect(await board.wait(place(11, true), 1, new AbortController().signal)).toBe(false);
     board.reach(0, place(1, false, 2));
     expect(board.all(place(11))).toBe(true);
+    // What stands at 11 has not been passed, what stood at 10 had been.
+    expect(board.passedBy(1, 1)).toBe(lsn(11));
+    expect([board.passedBy(0, 1), board.passedBy(7, 1)]).toEqual([null, null]);
+    board.reach(0, place(2, true, 2));
+    expect(board.passedBy(0, 2)).toBe(lsn(3));
     expect(await board.wait(place(99), 60_000, AbortSignal.abort())).toBe(false);
   });
 });

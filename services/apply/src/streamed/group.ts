@@ -16,7 +16,6 @@ import {
   deferred,
   describeError,
   isCancelled,
-  LSN_MAX,
   type Lsn,
   type Share,
   sleep,
@@ -239,11 +238,22 @@ export class Group {
     if (!last) return;
     // While one piece is on its way through PostgreSQL, the next is read.
     await this.#settled();
-    // Once the source has committed, later changes of the schema may stand before us at the target.
-    const lsn = this.#left?.header.lastLsn ?? LSN_MAX;
+    // Later changes of the schema may stand before us at the target: other pipelines make them, and do not wait for us for long.
+    const lsn = this.#left?.header.lastLsn ?? this.#schemaAt(header);
     this.#writing = this.#write(this.#pieces, lsn);
     this.#writing.catch(() => undefined); // thrown where it is waited for
     this.#pieces = [];
+  }
+
+  /**
+   * While it has not committed, none of its tables changes at the source once it has written to it, so rows stand behind the changes that our own lane
+   * has come to (any more of these ends us), and before all others.
+   */
+  #schemaAt({ generation }: BlockHeader): Lsn {
+    const { board, partition } = this.#options.deps;
+    const lsn = board.passedBy(partition, generation);
+    if (lsn === null) throw new Abandoned('how far its lane has come is not known yet');
+    return lsn;
   }
 
   /** When it is its turn, beside the lanes of other tenants: it counts as much as the first of its own. */

@@ -57,8 +57,8 @@ export class OpenTransaction {
   }
 
   /**
-   * The pieces of one cut, rows in the source's order as far as subtransactions go; within one, tenant by tenant. `lsn`: where it has committed,
-   * LSN_MAX while it has not: then no table of it can change at the source, so it is written by what the target is now.
+   * The pieces of one cut, rows in the source's order as far as subtransactions go; within one, tenant by tenant. `lsn`: where it has committed;
+   * while it has not, behind the schema changes that its rows stand behind.
    */
   async write(pieces: readonly Piece[], tenants: readonly string[], lsn: Lsn): Promise<void> {
     const { xid } = this.#options;
