@@ -53,10 +53,15 @@ describe('the chunk header', () => {
 describe('a message id', () => {
   it('tells where its LSNs can be compared', () => {
     const block = '7300.2.acme.1a.0';
-    expect(parseMessageId(block)).toEqual({ systemId: '7300', generation: 2, origin: '7300.2.' });
+    expect(parseMessageId(block)).toEqual({
+      systemId: '7300',
+      generation: 2,
+      origin: '7300.2.',
+      database: '',
+    });
     expect(parseMessageId(messageId(block, 0, 9, 'abc'))).toEqual(parseMessageId(block));
     const named = `${block}.shop`;
-    expect(parseMessageId(named)?.origin).toBe('7300.2.shop');
+    expect(parseMessageId(named)).toMatchObject({ origin: '7300.2.shop', database: 'shop' });
     expect(parseMessageId(messageId(named, 3, 9, 'abc'))).toEqual(parseMessageId(named));
   });
 

@@ -65,6 +65,8 @@ export interface BlockSource {
   readonly generation: number;
   /** Whose LSNs can be compared: system, generation and, where several databases feed a stream, the database. */
   readonly origin: string;
+  /** As a token; empty: not named. */
+  readonly database: string;
 }
 
 /** Of a block id `<systemId>.<generation>.<token>.<first LSN>.<part>[.<database>]` or a message id made of it. */
@@ -72,5 +74,6 @@ export function parseMessageId(id: string): BlockSource | undefined {
   const [systemId, generation, , , part, database] = id.split('.');
   if (systemId === undefined || generation === undefined || !/^\d+$/.test(generation)) return undefined;
   const named = part !== undefined && database !== undefined && !database.includes('@') ? database : '';
-  return { systemId, generation: Number(generation), origin: `${systemId}.${generation}.${named}` };
+  const origin = `${systemId}.${generation}.${named}`;
+  return { systemId, generation: Number(generation), origin, database: named };
 }

@@ -1,3 +1,4 @@
+export { busError } from './bus-error.ts';
 export * from './connect.ts';
 export * from './consume.ts';
 export { checkDurability, type DurabilityFinding } from './durability.ts';

@@ -31,6 +31,8 @@ export interface ResumeMarks {
   readonly safeLsn: Lsn;
   readonly systemId: string;
   readonly generation: number;
+  /** Whose group it is, as a token; empty: not named. */
+  readonly database: string;
   /** Tenant token to where it stands beyond the safe LSN. A block of which only some chunks arrived does not count. */
   readonly perTenant: ReadonlyMap<string, TenantMark>;
 }
@@ -82,8 +84,8 @@ export async function readEnd(
       if (token !== undefined && token !== PROFILE_TOKEN && mark !== undefined && whole && ours)
         perTenant.set(token, mark);
       if (message.seq < last.seq) continue;
-      const { systemId, generation, origin } = last.source;
-      return { origin, marks: { ...last.group, systemId, generation, perTenant } };
+      const { origin, ...source } = last.source;
+      return { origin, marks: { ...last.group, ...source, perTenant } };
     }
   } finally {
     clearTimeout(timer);

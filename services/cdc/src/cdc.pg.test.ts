@@ -225,4 +225,31 @@ describe('two databases of one cluster', () => {
       }
     }
   });
+
+  it('one of them taken out: the other goes on where it was, not where that one was', async () => {
+    const { client, second, config } = await setUp({ twoDatabases: true, nats: { partitions: 1 } });
+    const databases = config.clusters[0]?.databases ?? [];
+    const capturing = (names: readonly string[]) =>
+      start({
+        ...world,
+        config: { ...config, clusters: config.clusters.map((c) => ({ ...c, databases: names })) },
+      });
+    const published = (n: number) => tenantOnce(world, 'acme', (all) => new Set(changesOf(all)).size >= n);
+    const insert = (one: typeof client | null, id: number) =>
+      one?.query(`INSERT INTO items VALUES ($1, 'acme', 'x')`, [id]);
+    const both = capturing(databases);
+    await insert(client, 1);
+    await insert(second, 2);
+    await published(2);
+    await both.stop();
+    // The first is behind, the second is not; both are on one server, and their positions in one WAL.
+    await insert(client, 3);
+    await insert(second, 4);
+    const one = capturing(databases.slice(1));
+    await published(3);
+    await one.stop();
+    const other = capturing(databases.slice(0, 1));
+    expect(changesOf(await published(4))).toHaveLength(4);
+    await other.stop();
+  });
 });

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { EpochMap } from './epoch-map.ts';
 import { ALL_PARTS, Marks } from './marks.ts';
 import { hasUnchanged, mergeUnchanged } from './merge-tuple.ts';
-import { checkIdentity, hasLostStream, resumeFrom } from './resume.ts';
+import { checkIdentity, checkSameSystem, hasLostStream, resumeFrom } from './resume.ts';
 import { tuple } from './source-script.testing.ts';
 import { TenantCache } from './tenant-cache.ts';
 
@@ -38,6 +38,16 @@ describe('whether to resume', () => {
       () => resumeFrom({ ...FOUND, generation: 3 }, SOURCE),
     ];
     for (const attempt of attempts) expect(attempt).toThrow(refused);
+  });
+
+  it('a connection that comes back leads to the system that was read, or is refused', () => {
+    const before = { systemId: '7', generation: 2 };
+    expect(() => checkSameSystem(before, { ...SOURCE, systemId: '8', recordedSystemId: '8' })).toThrow(
+      refused,
+    );
+    checkSameSystem(before, SOURCE);
+    checkSameSystem(null, SOURCE);
+    checkSameSystem(before, { ...SOURCE, systemId: '8', generation: 3 }); // an operator has begun anew
   });
 
   it('an empty stream of a slot that has fed it has lost what it held', () => {

@@ -41,6 +41,25 @@ export function checkIdentity(source: SourceFacts): void {
   );
 }
 
+/**
+ * Of a connection that comes back: the lanes go on where they are, so it must be the system that they have read. A newer generation begins them anew.
+ * @throws DroverError `pg.identity_changed`
+ */
+export function checkSameSystem(
+  before: { readonly systemId: string; readonly generation: number } | null,
+  { database, systemId, generation }: SourceFacts,
+): void {
+  if (before === null || before.generation !== generation || before.systemId === systemId) return;
+  throw new DroverError(
+    'pg.identity_changed',
+    `database "${database}" is on another PostgreSQL system than the one that was read until now`,
+    {
+      hint: 'if the cluster was rebuilt on purpose, run `drover setup --resync` and copy its tenants anew; otherwise correct host and port',
+      facts: { before: before.systemId, found: systemId },
+    },
+  );
+}
+
 /** A slot is confirmed only when every stream of its cluster has held a message: then an empty stream has lost it. */
 export function hasLostStream({ slotLsn, confirmedLsn }: SourceFacts): boolean {
   return slotLsn !== null && confirmedLsn !== null && confirmedLsn > slotLsn;

@@ -43,7 +43,7 @@ import type { Logger } from '@drover/telemetry';
 import { Assembler } from '../capture/assembler.ts';
 import type { Group } from '../capture/lane.ts';
 import { Profiles } from '../capture/profiles.ts';
-import { checkIdentity, type SourceFacts } from '../capture/resume.ts';
+import { checkIdentity, checkSameSystem, type SourceFacts } from '../capture/resume.ts';
 import { type PublishRules, RuledRows } from '../capture/ruled.ts';
 import { RuledMemory } from '../capture/ruled-memory.ts';
 import type { Pace } from '../capture/school.ts';
@@ -353,6 +353,7 @@ export class DatabaseReader {
     const { systemId } = stream;
     const source: SourceFacts = { ...facts, database, systemId, confirmedLsn: stream.slot.confirmedFlush };
     checkIdentity(source);
+    checkSameSystem(this.#lineage, source);
     checkSlot(source, stream.slot, facts.record);
     if (this.#lineage?.generation !== source.generation || this.#feeds.length === 0)
       await this.#openLanes(source, facts);

@@ -4,8 +4,8 @@
  * `nats-fsync` has let go of it, so going on would pass over it in silence, and is refused.
  */
 import type { Packer } from '@drover/block';
-import { type Bus, type Publisher, stillHolds, streamName, streamState } from '@drover/bus';
-import { type ClusterId, DroverError, formatLsn, type Lsn } from '@drover/core';
+import { type Bus, busError, type Publisher, stillHolds, streamName, streamState } from '@drover/bus';
+import { type ClusterId, DroverError, formatLsn, type Lsn, type TenantId, tenantToken } from '@drover/core';
 import type { Logger } from '@drover/telemetry';
 import { Lane } from '../capture/lane.ts';
 import { Marks } from '../capture/marks.ts';
@@ -38,7 +38,15 @@ export interface OpenedLane {
 
 /** @throws DroverError `bus.recreated`, `pg.identity_changed`, `bus.unreachable` */
 export async function openLanes(options: OpenLanes, source: SourceFacts): Promise<OpenedLane[]> {
-  const { bus, cluster, database, publishers, shared, first, packer, profiles } = options;
+  try {
+    return await lanesOf(options, source);
+  } catch (error) {
+    throw busError(error, 'the streams cannot be read');
+  }
+}
+
+async function lanesOf(options: OpenLanes, source: SourceFacts): Promise<OpenedLane[]> {
+  const { bus, cluster, database, publishers, first, packer, profiles } = options;
   const identity = { source: cluster, database, systemId: source.systemId, generation: source.generation };
   const opened: OpenedLane[] = [];
   for (const [partition, publisher] of publishers.entries()) {
@@ -50,13 +58,21 @@ export async function openLanes(options: OpenLanes, source: SourceFacts): Promis
       opened.push({ lane, fed: lastSeq > 0 });
       continue;
     }
-    let found: FoundMarks | null = null;
-    if (first)
-      found = shared ? await readDatabaseMarks(bus, { cluster, partition, database }) : publisher.resume;
+    const found = first ? await marksOf(options, partition, publisher) : null;
     const lane = new Lane(partition, identity, resumeFrom(found, source), packer, profiles);
     opened.push({ lane, fed: lastSeq > 0 });
   }
   return opened;
+}
+
+/** What the stream holds of this database. It may have been written by others that are not captured any more. */
+function marksOf(
+  { bus, cluster, database, shared }: OpenLanes,
+  partition: number,
+  { resume }: Publisher,
+): Promise<FoundMarks | null> | FoundMarks | null {
+  if (!shared && (resume === null || resume.database === tenantToken(database as TenantId))) return resume; // as in lane.ts
+  return readDatabaseMarks(bus, { cluster, partition, database });
 }
 
 async function hasLost(

@@ -109,7 +109,7 @@ async function readTypes(client: Queryable): Promise<Map<number, TypeFacts>> {
        SELECT c.oid, b.oid, b.typtype, b.typbasetype, b.typsend
        FROM chain c JOIN pg_catalog.pg_type b ON b.oid = c.typbasetype WHERE c.typtype = 'd'
      )
-     SELECT c.oid::int8::int AS oid, c.at::int8::int AS base, c.typtype = 'e' OR p.proname IN ('textsend', 'citextsend', 'varcharsend') AS text
+     SELECT c.oid, c.at AS base, c.typtype = 'e' OR p.proname IN ('textsend', 'citextsend', 'varcharsend') AS text
      FROM chain c LEFT JOIN pg_catalog.pg_proc p ON p.oid = c.typsend
      WHERE c.typtype IN ('b', 'e') AND (c.oid <> c.at OR c.typtype = 'e' OR p.proname IN ('textsend', 'citextsend', 'varcharsend'))`,
   );
