@@ -176,6 +176,28 @@ describe('schema changes travel with the rows', () => {
     );
   });
 
+  it('partitions made later of tables whose key does not hold the tenant', async () => {
+    await world.flow(
+      `CREATE TABLE ev (id int, day int, tenant text NOT NULL, note text, PRIMARY KEY (id, day)) PARTITION BY RANGE (day)`,
+      `CREATE TABLE ev1 PARTITION OF ev FOR VALUES FROM (0) TO (100)`,
+      `CREATE TABLE by_index (id int, day int, tenant text NOT NULL, note text, PRIMARY KEY (id, day)) PARTITION BY RANGE (day)`,
+      'CREATE UNIQUE INDEX by_index_identity ON by_index (tenant, id, day)',
+      'ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_identity',
+      `CREATE TABLE by_index1 PARTITION OF by_index FOR VALUES FROM (0) TO (100) PARTITION BY RANGE (id)`,
+      `CREATE TABLE by_index11 PARTITION OF by_index1 FOR VALUES FROM (0) TO (100)`,
+      'CREATE TABLE by_index2 (tenant text NOT NULL, id int NOT NULL, day int NOT NULL, note text, PRIMARY KEY (id, day))',
+      'ALTER TABLE by_index ATTACH PARTITION by_index2 FOR VALUES FROM (100) TO (200)',
+      ...['ev', 'by_index'].flatMap((name) => [
+        `INSERT INTO ${name} SELECT n, 5, t, 'a' FROM unnest('{a,b,c,d,e}'::text[]) WITH ORDINALITY x (t, n)`,
+        `UPDATE ${name} SET note = 'b' WHERE id = 1`,
+        `UPDATE ${name} SET id = id + 10 WHERE id = 2`,
+        `DELETE FROM ${name} WHERE id = 3`,
+      ]),
+      `INSERT INTO by_index VALUES (1, 150, 'a', 'x'), (2, 150, 'b', 'x')`,
+      'DELETE FROM by_index WHERE day = 150 AND id = 2',
+    );
+  });
+
   it('tables that go, and come again under their name', async () => {
     await world.flow(
       'DROP TABLE child, keyed',

@@ -16,7 +16,7 @@ DECLARE
   published boolean := EXISTS (SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
     WHERE p.pubname = 'drover' AND r.prrelid = p_oid);
   class jsonb := p_class;
-  keyed boolean;
+  keyed boolean; parent record; own text;
 BEGIN
   SELECT k.relispartition, k.relpersistence, k.relreplident, k.relrowsecurity, k.relforcerowsecurity, n.nspname, k.relname, k.relowner,
     o.rolname AS owner, o.rolsuper OR o.rolbypassrls AS bypasses INTO STRICT c
@@ -93,6 +93,20 @@ BEGIN
         EXECUTE pg_catalog.format('GRANT %s ON SEQUENCE %s TO %I', missing, s.name, role);
       END LOOP;
     END LOOP;
+    -- What the WAL holds of an old row is decided by the partition, which does not inherit its table's identity. Those of the application's own choice stay.
+    IF c.relispartition AND c.relreplident = 'd' THEN
+      SELECT k.relreplident, x.indexrelid AS index INTO parent FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class k ON k.oid = i.inhparent
+      LEFT JOIN pg_catalog.pg_index x ON x.indrelid = k.oid AND x.indisreplident WHERE i.inhrelid = p_oid;
+      IF parent.relreplident = 'f' THEN
+        EXECUTE 'ALTER TABLE ' || name || ' REPLICA IDENTITY FULL';
+      ELSIF parent.relreplident = 'i' THEN
+        SELECT k.relname INTO own FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_index x ON x.indexrelid = i.inhrelid AND x.indrelid = p_oid
+        JOIN pg_catalog.pg_class k ON k.oid = x.indexrelid WHERE i.inhparent = parent.index;
+        IF own IS NOT NULL THEN
+          EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', name, own);
+        END IF;
+      END IF;
+    END IF;
     -- Without an identity PostgreSQL would refuse the application's UPDATE and DELETE; without the tenant in it nobody could tell whose they are.
     IF NOT c.relispartition THEN
       keyed := EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = p_oid AND x.indisprimary AND (p_class ->> 'kind' <> 'column'
