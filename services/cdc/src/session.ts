@@ -126,7 +126,6 @@ export class Session {
           connect: roleConnection(cluster, 'drover_cdc', config.security.secret, database),
           bus,
           publishers,
-          shared: cluster.databases.length > 1,
           heldBytes: Math.floor(config.cdc.inFlightBytes / cluster.databases.length),
           log: telemetry.log,
           metrics,

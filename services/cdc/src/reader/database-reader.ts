@@ -72,8 +72,6 @@ export interface DatabaseReaderOptions {
   readonly bus: Bus;
   /** One per partition, in order. */
   readonly publishers: readonly Publisher[];
-  /** Other databases publish to the same streams. */
-  readonly shared: boolean;
   readonly heldBytes: number;
   readonly log: Logger;
   readonly metrics: CdcMetrics;

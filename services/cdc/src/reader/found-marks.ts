@@ -50,7 +50,7 @@ export function parseMessage(
 ): Seen | null {
   const token = parseSubject(subject)?.token;
   const [systemId, generation, , , , name] = header('Nats-Msg-Id').split('.');
-  if (token === undefined || name !== tenantToken(database as TenantId)) return null; // as in lane.ts
+  if (token === undefined || name !== tenantToken(database as TenantId)) return null; // as in outgoing.ts
   const [firstSeq, safe] = header('Drover-Group').split(';');
   const [lastLsn, part, complete] = header('Drover-Last').split(';');
   if (systemId === undefined || safe === undefined || lastLsn === undefined) return null;

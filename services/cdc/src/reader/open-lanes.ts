@@ -19,8 +19,6 @@ export interface OpenLanes {
   readonly cluster: ClusterId;
   readonly database: string;
   readonly publishers: readonly Publisher[];
-  /** Other databases publish to the same streams. */
-  readonly shared: boolean;
   readonly durability: 'nats-fsync' | 'applied';
   /** The first time in this process: what the streams hold is not known yet. */
   readonly first: boolean;
@@ -65,13 +63,13 @@ async function lanesOf(options: OpenLanes, source: SourceFacts): Promise<OpenedL
   return opened;
 }
 
-/** What the stream holds of this database. It may have been written by others that are not captured any more. */
+/** What the stream holds of this database. It may end with others', also of such that are not captured any more. */
 function marksOf(
-  { bus, cluster, database, shared }: OpenLanes,
+  { bus, cluster, database }: OpenLanes,
   partition: number,
   { resume }: Publisher,
 ): Promise<FoundMarks | null> | FoundMarks | null {
-  if (!shared && (resume === null || resume.database === tenantToken(database as TenantId))) return resume; // as in lane.ts
+  if (resume === null || resume.database === tenantToken(database as TenantId)) return resume; // as in outgoing.ts
   return readDatabaseMarks(bus, { cluster, partition, database });
 }
 
