@@ -1,4 +1,5 @@
-import { partitionOf, tenantId } from '@drover/core';
+import { streamState } from '@drover/bus';
+import { clusterId, partitionOf, tenantId, until } from '@drover/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DdlWorld } from './ddl-world.ts';
 
@@ -129,14 +130,23 @@ describe('a transaction in progress, of a partition that is behind', () => {
         (name) => `CREATE TABLE ${name} (tenant text, id int, body text, PRIMARY KEY (tenant, id))`,
       ),
     );
-    await world.target.query(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(5); RETURN NULL; END';
+    // A batch of its partition lasts until another one has made the change.
+    await world.target.query(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        WHILE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'public.t'::regclass AND attname = 'made_at') LOOP PERFORM pg_sleep(0.02); END LOOP;
+        RETURN NULL; END $$;
       CREATE TRIGGER slow AFTER INSERT ON slow FOR EACH STATEMENT EXECUTE FUNCTION slow(); ALTER TABLE slow ENABLE ALWAYS TRIGGER slow`);
     await world.end('apply west');
     const rows = (table: string) =>
       `INSERT INTO ${table} SELECT t, i, (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 30))
          FROM unnest('{${many.join()}}'::text[]) t, generate_series(1, 10) i`;
-    // Its partition has passed a heartbeat, and the beginning of the transaction, when the others come to the change.
-    await world.root.query(`SELECT pg_sleep(0.3)`);
+    // A heartbeat stands before it.
+    const lastSeq = async () => (await streamState(world.bus, clusterId('east'), 1))?.lastSeq ?? 0;
+    const seq = await lastSeq();
+    await until(async () => (await lastSeq()) > seq || undefined, {
+      everyMs: 20,
+      timeoutMs: 10_000,
+      onTimeout: () => new Error('no heartbeat'),
+    });
     await world.write('BEGIN', rows('first'));
     await world.root.query(`INSERT INTO slow VALUES ('${other}', 1, '')`);
     await world.write(rows('t'), 'COMMIT', 'ALTER TABLE t ADD made_at timestamptz DEFAULT now()');
